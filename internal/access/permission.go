@@ -1,0 +1,35 @@
+package access
+
+import "time"
+
+// Permission lets one user or one group through one gate (ONVIF: access policy). Allow false means suspended:
+// the row grants nothing and denies nothing.
+type Permission struct {
+	ID         int64
+	GateID     int64
+	UserID     int64 // exactly one of UserID and GroupID is set
+	GroupID    int64
+	Allow      bool
+	ValidFrom  time.Time // zero = since ever; the instant itself is inside
+	ValidUntil time.Time // zero = for ever; the instant itself is outside (half-open)
+	Version    int64
+	CreatedAt  time.Time
+}
+
+// Plain reports whether the permission holds at all times. There is at most one living plain permission for a gate and subject.
+func (p Permission) Plain() bool { return p.ValidFrom.IsZero() && p.ValidUntil.IsZero() }
+
+// Validate reports every field that breaks a rule, as Invalid.
+func (p Permission) Validate() error {
+	var bad Invalid
+	if p.GateID == 0 {
+		bad.Add("gate", CodeRequired)
+	}
+	if (p.UserID == 0) == (p.GroupID == 0) {
+		bad = append(bad, FieldError{Code: CodeOther, Text: "name a user or a group, one of the two"})
+	}
+	if !p.ValidFrom.IsZero() && !p.ValidUntil.IsZero() && !p.ValidFrom.Before(p.ValidUntil) {
+		bad.Add("valid_until", CodePeriod)
+	}
+	return bad.OrNil()
+}

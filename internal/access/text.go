@@ -1,0 +1,29 @@
+package access
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// text checks a text field: valid UTF-8 without NUL or control characters, no outer white space, shortest..longest characters
+// (code points). It reports whether the field is good.
+func text(bad *Invalid, field, s string, shortest, longest int) bool {
+	switch n := utf8.RuneCountInString(s); {
+	case strings.IndexByte(s, 0) >= 0:
+		bad.Add(field, CodeNUL)
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
+		bad.Add(field, CodeCharacters)
+	case shortest > 0 && strings.TrimSpace(s) == "":
+		bad.Add(field, CodeBlank)
+	case s != strings.TrimSpace(s):
+		*bad = append(*bad, FieldError{Field: field, Code: CodeOther, Text: "may not begin or end with white space"})
+	case n > longest:
+		bad.AddLimit(field, CodeTooLong, longest)
+	case n < shortest:
+		bad.AddLimit(field, CodeTooShort, shortest)
+	default:
+		return true
+	}
+	return false
+}
