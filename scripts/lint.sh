@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Format, vet and staticcheck, with the tools pinned in go.mod. Prints what to mend; exits 1 if there is anything.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+go mod verify >/dev/null
+unformatted=$(git ls-files -co --exclude-standard '*.go' | xargs go tool gofumpt -l)
+if [ -n "$unformatted" ]; then
+	printf 'not formatted (make format mends it):\n%s\n' "$unformatted" >&2
+	exit 1
+fi
+if ! go mod tidy -diff; then
+	echo 'go.mod or go.sum is not tidy: run go mod tidy' >&2
+	exit 1
+fi
+go vet ./...
+go tool staticcheck ./...

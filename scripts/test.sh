@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Runs every test with the race detector, on SQLite and on a real PostgreSQL.
+#
+#   ./scripts/test.sh                 all packages
+#   ./scripts/test.sh ./internal/...  some of them; any other arguments go to `go test` as they are
+#
+# PostgreSQL comes from OPENWAY_TEST_POSTGRES (the URL of a superuser on a server you run), else from the server binaries of this
+# machine, else (on Debian, as root) from Debian's packages. A private server is started on a free port and removed at the end.
+# Without PostgreSQL nothing is skipped: the run fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+die() { printf 'test.sh: %s\n' "$*" >&2; exit 1; }
+
+command -v go >/dev/null || die "Go is not here: install Go $(sed -n 's/^go //p' go.mod) or newer from https://go.dev/dl and put it on PATH"
+
+# install PACKAGE...: what is missing, from Debian. The package lists are fetched only if the first try fails.
+install() {
+	[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+	printf 'test.sh: installing %s\n' "$*" >&2
+	# No cluster of Debian's own: only the binaries are wanted.
+	mkdir -p /etc/postgresql-common
+	[ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get install -y -qq --no-install-recommends "$@" >&2 && return
+	apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+# The race detector needs a C compiler.
+command -v "$(go env CC)" >/dev/null || install gcc libc6-dev ||
+	die "no C compiler for the race detector: install gcc (Debian: apt-get install gcc libc6-dev)"
+
+server_binaries() {
+	local dir
+	for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin /usr/local/pgsql/bin /opt/homebrew/opt/postgresql*/bin | sort -Vr) \
+		"$(command -v pg_config >/dev/null && pg_config --bindir)" "$(dirname "$(command -v initdb || echo /none/x)")"; do
+		if [ -x "$dir/initdb" ] && [ -x "$dir/pg_ctl" ]; then
+			echo "$dir"
+			return
+		fi
+	done
+	return 1
+}
+
+if [ -z "${OPENWAY_TEST_POSTGRES:-}" ]; then
+	bin=$(server_binaries) || { install postgresql && bin=$(server_binaries); } ||
+		die "no PostgreSQL: install its server (Debian: apt-get install postgresql), or set OPENWAY_TEST_POSTGRES=postgres://superuser@host/postgres"
+
+	state=$(mktemp -d "${TMPDIR:-/tmp}/openway-test-XXXXXX")
+	as=()
+	if [ "$(id -u)" = 0 ]; then # initdb refuses to run as root
+		as=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
+		chown nobody:nogroup "$state"
+	fi
+	stop() {
+		"${as[@]}" "$bin/pg_ctl" -D "$state/data" -m immediate stop >/dev/null 2>&1 ||
+			printf 'test.sh: PostgreSQL in %s had stopped already\n' "$state" >&2
+		rm -rf "$state"
+	}
+	trap stop EXIT
+
+	# fsync is off: these servers are killed as processes, never as machines.
+	(cd "$state" && "${as[@]}" "$bin/initdb" -D "$state/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$state/log" 2>&1) ||
+		{ cat "$state/log" >&2; die "initdb failed"; }
+	for attempt in 1 2 3 4 5 6 7 8; do
+		port=$((20000 + RANDOM % 30000))
+		if (cd "$state" && "${as[@]}" "$bin/pg_ctl" -D "$state/data" -w -t 60 -l "$state/log" start \
+			-o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='$state' -c max_connections=400 -c fsync=off -c shared_buffers=128MB" >/dev/null); then
+			break
+		fi
+		[ "$attempt" -lt 8 ] || { cat "$state/log" >&2; die "PostgreSQL does not start"; }
+	done
+	export OPENWAY_TEST_POSTGRES="postgres://postgres@127.0.0.1:$port/postgres?sslmode=disable"
+fi
+
+[ $# -gt 0 ] || set -- ./...
+mkdir -p reports
+go test -race -timeout 20m "$@" 2>&1 | tee reports/test.txt
