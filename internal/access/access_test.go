@@ -1,0 +1,121 @@
+package access_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// fields lists "field code" of an Invalid, in order; "" for no error.
+func fields(t *testing.T, err error) string {
+	t.Helper()
+	if err == nil {
+		return ""
+	}
+	var bad access.Invalid
+	if !errors.As(err, &bad) {
+		t.Fatalf("got %T %v, want access.Invalid", err, err)
+	}
+	var parts []string
+	for _, f := range bad {
+		parts = append(parts, f.Field+" "+string(f.Code))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func TestValidate(t *testing.T) {
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	user := func(edit func(*access.User)) access.User {
+		u := access.User{Username: "ann"}
+		edit(&u)
+		return u
+	}
+	for _, c := range []struct {
+		name string
+		noun interface{ Validate() error }
+		want string
+	}{
+		{"gate", access.Gate{Code: "gate-01"}, ""},
+		{"gate with spaces inside and Cyrillic", access.Gate{Code: "калитка 1"}, ""},
+		{"gate without a code", access.Gate{}, "code blank"},
+		{"gate of spaces", access.Gate{Code: "  "}, "code blank"},
+		{"gate with outer spaces could never match", access.Gate{Code: " gate-01"}, "code other"},
+		{"gate code of 64 characters, not bytes", access.Gate{Code: strings.Repeat("ж", 64)}, ""},
+		{"gate code of 65 characters", access.Gate{Code: strings.Repeat("g", 65)}, "code too_long"},
+		{"gate with a NUL", access.Gate{Code: "a\x00b"}, "code nul"},
+		{"gate with a line break in its name", access.Gate{Code: "a", Name: "a\nb"}, "name characters"},
+		{"gate in broken UTF-8", access.Gate{Code: "\xff"}, "code characters"},
+		{"all that is wrong at once", access.Gate{Code: "", Name: strings.Repeat("n", 129), ReleaseMS: -1}, "code blank, name too_long, release_ms range"},
+		{"release time of a minute", access.Gate{Code: "a", ReleaseMS: 60_000}, ""},
+		{"release time over a minute", access.Gate{Code: "a", ReleaseMS: 60_001}, "release_ms range"},
+
+		{"user", user(func(*access.User) {}), ""},
+		{"user with an address", user(func(u *access.User) { u.Email = "ann@example.com" }), ""},
+		{"user with half an address", user(func(u *access.User) { u.Email = "ann@" }), "email email"},
+		{"user with two addresses", user(func(u *access.User) { u.Email = "a@x.org, b@x.org" }), "email email"},
+		{"user with a language we do not speak", user(func(u *access.User) { u.Language = "xx" }), "language unknown"},
+		{"user of 151 characters", user(func(u *access.User) { u.Username = strings.Repeat("u", 151) }), "username too_long"},
+
+		{"group", access.Group{Name: "Staff"}, ""},
+		{"group without a name", access.Group{}, "name blank"},
+
+		{"permission of a user", access.Permission{GateID: 1, UserID: 2}, ""},
+		{"permission of nobody", access.Permission{GateID: 1}, " other"},
+		{"permission of a user and a group", access.Permission{GateID: 1, UserID: 2, GroupID: 3}, " other"},
+		{"permission without a gate", access.Permission{UserID: 2}, "gate required"},
+		{"permission for a while", access.Permission{GateID: 1, UserID: 2, ValidFrom: noon, ValidUntil: noon.Add(time.Hour)}, ""},
+		{"permission for no time at all", access.Permission{GateID: 1, UserID: 2, ValidFrom: noon, ValidUntil: noon}, "valid_until period"},
+
+		{"device", access.Device{UserID: 1, Name: "Mobile device"}, ""},
+		{"device of nobody", access.Device{}, "user required"},
+		{"device with a long android id", access.Device{UserID: 1, AndroidDeviceID: strings.Repeat("a", 129)}, "android_device_id too_long"},
+	} {
+		if got := fields(t, c.noun.Validate()); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestInvalidReadsAsASentence(t *testing.T) {
+	err := access.Gate{Code: strings.Repeat("g", 65), ReleaseMS: -1}.Validate()
+	want := "code: may have at most 64 characters; release_ms: must be between 0 and 60000"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestRoleOfAUser(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		user access.User
+		want access.Role
+	}{
+		{"nobody in particular", access.User{}, access.None},
+		{"staff is a manager", access.User{Staff: true}, access.Manager},
+		{"superuser is an owner", access.User{Superuser: true}, access.Owner},
+		{"a grant counts", access.User{Roles: []access.RoleGrant{{Role: access.Viewer}}}, access.Viewer},
+		{"the highest counts", access.User{Staff: true, Roles: []access.RoleGrant{{Role: access.Viewer}}}, access.Manager},
+	} {
+		if got := c.user.Role(); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+	if !access.Owner.Includes(access.Viewer) || access.Viewer.Includes(access.Manager) || !access.None.Includes(access.None) {
+		t.Error("owner includes viewer, viewer does not include manager, none includes none")
+	}
+}
+
+func TestDay(t *testing.T) {
+	for at, want := range map[string]int{"1970-01-01T00:00:00Z": 0, "1970-01-01T23:59:59Z": 0, "1970-01-02T00:00:00Z": 1, "2026-11-23T16:00:00+03:00": 20780} {
+		when, err := time.Parse(time.RFC3339, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := access.Day(when); got != want {
+			t.Errorf("Day(%s): got %d, want %d", at, got, want)
+		}
+	}
+}
