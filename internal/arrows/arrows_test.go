@@ -14,6 +14,7 @@ const module = "github.com/openway-access/openway"
 // refused. docs/architecture.md draws the same picture.
 var allowed = map[string][]string{
 	"api":                 {},
+	"bench":               {},
 	"internal/access":     {},
 	"internal/throttle":   {},
 	"internal/server":     {},
