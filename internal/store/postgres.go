@@ -1,0 +1,66 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// connectPostgres opens the pool. Nothing depends on the state of a session, so that a pooler in transaction mode may stand
+// between: statements go unnamed in one round trip (pgx's exec mode) unless the URL asks otherwise by default_query_exec_mode.
+func (s *Store) connectPostgres(ctx context.Context) error {
+	cfg, err := pgx.ParseConfig(s.opt.Database)
+	if err != nil {
+		return errors.New("the URL of the database cannot be read") // pgx's own words may hold the password
+	}
+	if !strings.Contains(s.opt.Database, "default_query_exec_mode") {
+		cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 5 * time.Second
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "openway"
+	}
+	s.kind = postgresDialect{}
+	db := stdlib.OpenDB(*cfg)
+	db.SetMaxOpenConns(2*s.opt.Readers + 8)
+	db.SetMaxIdleConns(s.opt.Readers + 4)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	if err := db.PingContext(ctx); err != nil {
+		return errors.Join(s.kind.fault(err), db.Close())
+	}
+	s.read = db
+	return nil
+}
+
+// inWritePostgres runs fn in a READ COMMITTED transaction, whatever the server's default is.
+func (s *Store) inWritePostgres(ctx context.Context, fn func(conn) (commit bool, err error)) error {
+	t, err := s.read.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return fmt.Errorf("begin to write: %w", s.kind.fault(err))
+	}
+	defer t.Rollback() //nolint:errcheck // after a commit it does nothing
+	commit, err := fn(t)
+	if err != nil || !commit {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("commit: %w", s.kind.fault(ctx.Err()))
+	}
+	if err := t.Commit(); err != nil {
+		if s.kind.unknown(err) {
+			return fmt.Errorf("commit: %w: %w", access.ErrOutcomeUnknown, err)
+		}
+		return fmt.Errorf("commit: %w", s.kind.fault(err))
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// busyTimeout bounds, in milliseconds, how long a statement without a nearer deadline waits for another process's write.
+const busyTimeout = "5000"
+
+// sqliteURI is the file as the driver wants it, whatever characters its name has.
+func sqliteURI(path string, readOnly bool) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	q := url.Values{"_pragma": {"busy_timeout(" + busyTimeout + ")", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"}}
+	if readOnly {
+		q.Add("_pragma", "query_only(1)")
+	}
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: q.Encode()}).String(), nil
+}
+
+// connectSQLite makes the file with mode 0600 when it is new (SQLite gives its WAL the same mode), and opens both pools.
+func (s *Store) connectSQLite(ctx context.Context) error {
+	path := s.opt.Database
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	// Closing a second descriptor of a database in use would drop our locks on it; O_EXCL says that nobody uses this one yet.
+	switch f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); {
+	case err == nil:
+		if err := f.Close(); err != nil {
+			return err
+		}
+	case !errors.Is(err, os.ErrExist):
+		return err
+	}
+	s.kind = sqliteDialect{}
+	writeURI, err := sqliteURI(path, false)
+	if err != nil {
+		return err
+	}
+	readURI, err := sqliteURI(path, true)
+	if err != nil {
+		return err
+	}
+	w, err := sql.Open("sqlite", writeURI)
+	if err != nil {
+		return err
+	}
+	w.SetMaxOpenConns(1)
+	s.write = &writer{db: w, kind: s.kind, turn: make(chan struct{}, 1)}
+	// The writer comes first: it is what turns the journal of a new file into a WAL.
+	if err := s.write.do(ctx, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
+		return errors.Join(err, s.write.close())
+	}
+	if s.read, err = sql.Open("sqlite", readURI); err != nil {
+		return errors.Join(err, s.write.close())
+	}
+	s.read.SetMaxOpenConns(s.opt.Readers)
+	s.read.SetMaxIdleConns(s.opt.Readers)
+	return nil
+}
+
+// writer is the one connection of this process that writes to an SQLite file. Those who write take turns in the order in
+// which they came; other processes are waited for by the busy timeout.
+type writer struct {
+	db   *sql.DB
+	kind dialect
+	turn chan struct{} // holds a token while somebody writes
+	conn *sql.Conn     // nil before the first turn and after a failure that leaves doubts about it
+	stmt batchStatements
+}
+
+// do runs fn between BEGIN IMMEDIATE and COMMIT, or ROLLBACK when fn says no or fails. fn's own errors are returned as they are.
+//
+// COMMIT runs without the context: the driver would report an ended context also for a commit that succeeded. It
+// waits for nothing but the disk.
+func (w *writer) do(ctx context.Context, fn func(*sql.Conn) (commit bool, err error)) (err error) {
+	select {
+	case w.turn <- struct{}{}:
+	default:
+		select {
+		case w.turn <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the writer: %w", w.kind.fault(ctx.Err()))
+		}
+	}
+	defer func() { <-w.turn }()
+	if w.conn == nil {
+		if err := w.open(ctx); err != nil {
+			return err
+		}
+	}
+	apart := context.WithoutCancel(ctx)
+	sound, open := false, true
+	defer func() {
+		if open {
+			// Harmless when SQLite has rolled back by itself.
+			_, rerr := w.conn.ExecContext(apart, `ROLLBACK`)
+			sound = sound && rerr == nil
+		}
+		if !sound {
+			w.drop()
+		}
+	}()
+	if _, err := w.conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+		return fmt.Errorf("begin to write: %w", w.kind.fault(err))
+	}
+	commit, err := fn(w.conn)
+	if err != nil || !commit {
+		sound = w.kind.fault(err) == err || errors.Is(err, access.ErrNotFound)
+		return err
+	}
+	if _, err := w.conn.ExecContext(apart, `COMMIT`); err != nil {
+		if w.kind.unknown(err) {
+			return fmt.Errorf("commit: %w: %w", access.ErrOutcomeUnknown, err)
+		}
+		return fmt.Errorf("commit: %w", w.kind.fault(err))
+	}
+	sound, open = true, false
+	return nil
+}
+
+// open makes the connection and prepares what each batch of events uses.
+func (w *writer) open(ctx context.Context) error {
+	c, err := w.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", w.kind.fault(err))
+	}
+	w.conn = c
+	return nil
+}
+
+// drop gives the connection up; the next turn makes a new one.
+func (w *writer) drop() {
+	w.stmt.close()
+	w.stmt = batchStatements{}
+	w.conn.Close() //nolint:errcheck // it goes back to a pool that is told below not to keep it
+	w.conn = nil
+	// The pool keeps at most one idle connection: this one. Take it out.
+	w.db.SetMaxIdleConns(0)
+	w.db.SetMaxIdleConns(1)
+}
+
+func (w *writer) close() error {
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
+	if w.conn != nil {
+		w.drop()
+	}
+	return w.db.Close()
+}

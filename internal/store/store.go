@@ -1,0 +1,204 @@
+// Package store holds all the SQL of the module, for SQLite and PostgreSQL alike: one text serves both engines, and
+// dialect.go holds what differs.
+//
+// It imports access and nothing else of this module. It promises:
+//   - An exported method of Store is one transaction; what a noun needs inside of one are methods of Tx.
+//   - Each administrative change moves the one policy row first, so that changes are serialised, and event batches are
+//     written only while the policy that decided them is the newest one.
+//   - An error says whether anything can have been written: access.ErrOutcomeUnknown means it cannot be known, any other
+//     error means that nothing was.
+//   - On SQLite nothing but the SQLite library ever opens the database file while it is in use (closing a second
+//     descriptor would drop the process's POSIX locks on it).
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// Engines, as Engine returns them.
+const (
+	SQLite   = "sqlite"
+	Postgres = "postgres"
+)
+
+// Options says which database to open, and how.
+type Options struct {
+	// Database is the path of an SQLite file, made with its directory when it is not there, or a postgres:// URL.
+	Database string
+	// Now is the clock; nil means time.Now. Instants are truncated to microseconds UTC.
+	Now func() time.Time
+	// Logger gets what an operator should know, such as a copy made before migrating. nil discards it.
+	Logger *slog.Logger
+	// Readers is how many connections may read at once; 0 means 4, or the number of processors when that is more.
+	Readers int
+	// Zone (IANA) and RetentionDays (0 = keep all) seed the site's row when it is first made, and do nothing later.
+	Zone          string
+	RetentionDays int
+}
+
+// Store is an open database. Its methods may be called from several goroutines.
+type Store struct {
+	opt  Options
+	log  *slog.Logger
+	kind dialect
+	// read serves View and single queries. On PostgreSQL it is the only pool; on SQLite its connections are query_only.
+	read *sql.DB
+	// write is the one writing connection of SQLite; nil on PostgreSQL.
+	write *writer
+
+	mu     sync.Mutex
+	lanes  map[int64]*lane
+	closed bool
+}
+
+// Open opens the database without migrating it. A database that cannot be reached is access.ErrUnavailable.
+func Open(ctx context.Context, opt Options) (*Store, error) {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Readers <= 0 {
+		opt.Readers = max(4, runtime.GOMAXPROCS(0))
+	}
+	if opt.Zone == "" {
+		opt.Zone = "UTC"
+	}
+	s := &Store{opt: opt, log: opt.Logger, lanes: make(map[int64]*lane)}
+	if err := s.connect(ctx); err != nil {
+		return nil, fmt.Errorf("open %s: %w", redact(opt.Database), err)
+	}
+	return s, nil
+}
+
+// Engine is SQLite or Postgres.
+func (s *Store) Engine() string { return s.kind.name() }
+
+// Ping makes a real round trip to the database.
+func (s *Store) Ping(ctx context.Context) error {
+	var one int
+	if err := s.read.QueryRowContext(ctx, `SELECT 1`).Scan(&one); err != nil {
+		return fmt.Errorf("ping the database: %w", s.kind.fault(err))
+	}
+	return nil
+}
+
+// Close closes every connection. Lanes that still commit are waited for by their owners, not here.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	lanes := s.lanes
+	s.lanes, s.closed = map[int64]*lane{}, true
+	s.mu.Unlock()
+	var errs []error
+	for _, l := range lanes {
+		l.close()
+	}
+	if s.write != nil {
+		errs = append(errs, s.write.close())
+	}
+	errs = append(errs, s.read.Close())
+	return errors.Join(errs...)
+}
+
+// Change runs fn in one write transaction of an administrative change: it locks the policy row, draws version+1 and a fresh
+// stamp (tx.Mark), and runs fn. When fn recorded nothing (Tx.Record), nothing is committed and changed is false: the mark is
+// then the one that stands. Changes of all processes are serialised, from the lock to the commit.
+//
+// fn runs at most once. An error of fn is returned as it is; access.ErrOutcomeUnknown means that the commit's fate is unknown.
+func (s *Store) Change(ctx context.Context, actor access.Actor, fn func(*Tx) error) (mark access.PolicyMark, changed bool, err error) {
+	err = s.inWrite(ctx, func(tx *Tx) (bool, error) {
+		tx.Actor, tx.moves = actor, true
+		stamp, err := freshStamp()
+		if err != nil {
+			return false, err
+		}
+		var was access.PolicyMark
+		now := micros(tx.Now)
+		if err := tx.queryRow(`SELECT version, stamp FROM policy WHERE id = 1`+s.kind.forUpdate()).Scan(&was.Version, &was.Stamp); err != nil {
+			return false, fmt.Errorf("lock the policy: %w", s.kind.fault(err))
+		}
+		tx.Mark = access.PolicyMark{Version: was.Version + 1, Stamp: stamp}
+		if err := fn(tx); err != nil {
+			return false, err
+		}
+		if tx.recorded == 0 {
+			mark = was
+			return false, nil
+		}
+		_, err = tx.exec(`UPDATE policy SET version = $1, stamp = $2, changed_at = $3 WHERE id = 1`, tx.Mark.Version, tx.Mark.Stamp, now)
+		mark, changed = tx.Mark, true
+		return true, err
+	})
+	if err != nil {
+		return access.PolicyMark{}, false, err
+	}
+	return mark, changed, nil
+}
+
+// Note runs fn in a write transaction that does not move the policy: audit lines of refused sign-ins and exports, session
+// touches, password rehashes. tx.Mark is the mark that stands.
+func (s *Store) Note(ctx context.Context, actor access.Actor, fn func(*Tx) error) error {
+	return s.inWrite(ctx, func(tx *Tx) (bool, error) {
+		tx.Actor = actor
+		if err := tx.readMark(); err != nil {
+			return false, err
+		}
+		return true, fn(tx)
+	})
+}
+
+// View runs fn in one consistent read-only snapshot. tx.Mark is the policy of that snapshot.
+func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+	t, err := s.read.BeginTx(ctx, s.kind.snapshot())
+	if err != nil {
+		return fmt.Errorf("begin to read: %w", s.kind.fault(err))
+	}
+	defer t.Rollback() //nolint:errcheck // nothing was written
+	tx := &Tx{Now: s.now(), ctx: ctx, s: s, on: t}
+	if err := tx.readMark(); err != nil {
+		return err
+	}
+	return fn(tx)
+}
+
+func (s *Store) connect(ctx context.Context) error {
+	if isPostgres(s.opt.Database) {
+		return s.connectPostgres(ctx)
+	}
+	return s.connectSQLite(ctx)
+}
+
+// inWrite runs fn in one write transaction and commits it when fn says so.
+func (s *Store) inWrite(ctx context.Context, fn func(*Tx) (commit bool, err error)) error {
+	run := func(on conn) (bool, error) {
+		return fn(&Tx{Now: s.now(), ctx: ctx, s: s, on: on})
+	}
+	if s.write != nil {
+		return s.write.do(ctx, func(c *sql.Conn) (bool, error) { return run(c) })
+	}
+	return s.inWritePostgres(ctx, run)
+}
+
+// now is the clock as the database keeps it.
+func (s *Store) now() time.Time { return s.opt.Now().UTC().Truncate(time.Microsecond) }
+
+// freshStamp draws the random half of a policy mark: 63 bits, never 0.
+func freshStamp() (int64, error) {
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return 0, fmt.Errorf("draw a policy stamp: %w", err)
+	}
+	return int64(binary.LittleEndian.Uint64(b[:])>>1 | 1), nil
+}
