@@ -11,10 +11,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -60,14 +60,18 @@ func runLoad(o loadOrder) (loadResult, error) {
 	measureFrom := start.Add(o.WarmUp)
 	end := measureFrom.Add(o.Duration)
 
-	var next atomic.Int64 // open loop: the number of the next planned arrival
+	var arrivals chan time.Time // open loop: when each request was meant to begin
+	if o.Rate > 0 {
+		arrivals = make(chan time.Time, int(o.Rate*(o.WarmUp+o.Duration).Seconds())+1)
+		go pace(arrivals, start, end, o.Rate)
+	}
 	callers := make([]caller, o.Conns)
 	var wg sync.WaitGroup
 	for i := range callers {
 		c := &callers[i]
 		c.order, c.ask, c.tls = &o, ask, tlsConfig
 		c.rng = rand.New(rand.NewPCG(o.Seed, uint64(i)))
-		wg.Go(func() { c.run(start, measureFrom, end, &next) })
+		wg.Go(func() { c.run(arrivals, measureFrom, end) })
 	}
 	wg.Wait()
 
@@ -98,6 +102,27 @@ func runLoad(o loadOrder) (loadResult, error) {
 	return res, errors.Join(errs...)
 }
 
+// pace sends the planned arrivals at their times. It sleeps in the kernel, on a thread (and a P) of its own, because Go's timers wake with
+// the milliseconds of epoll, as long as the answers that we measure.
+func pace(arrivals chan<- time.Time, start, end time.Time, rate float64) {
+	defer close(arrivals)
+	runtime.GOMAXPROCS(runtime.NumCPU() + 1)
+	runtime.LockOSThread()
+	for n := 0; ; n++ {
+		planned := start.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+		if planned.After(end) {
+			return
+		}
+		for wait := time.Until(planned); wait > 0; wait = time.Until(planned) {
+			pause := syscall.NsecToTimespec(int64(wait))
+			if err := syscall.Nanosleep(&pause, nil); err != nil && !errors.Is(err, syscall.EINTR) {
+				return
+			}
+		}
+		arrivals <- planned
+	}
+}
+
 // caller is one controller: one connection at a time, one request at a time.
 type caller struct {
 	order  *loadOrder
@@ -112,18 +137,14 @@ type caller struct {
 	err    error
 }
 
-func (c *caller) run(start, measureFrom, end time.Time, next *atomic.Int64) {
+func (c *caller) run(arrivals <-chan time.Time, measureFrom, end time.Time) {
 	defer c.close()
 	for {
 		begun := time.Now()
-		if c.order.Rate > 0 {
-			planned := start.Add(time.Duration(float64(next.Add(1)-1) / c.order.Rate * float64(time.Second)))
-			if wait := planned.Sub(begun); wait > 0 {
-				// The kernel's sleep, not Go's: epoll's time-outs are whole milliseconds, as long as the answers that we measure.
-				pause := syscall.NsecToTimespec(int64(wait))
-				if err := syscall.Nanosleep(&pause, nil); err != nil {
-					continue // a signal; the next turn waits for the next arrival
-				}
+		if arrivals != nil {
+			planned, more := <-arrivals
+			if !more {
+				return
 			}
 			begun = planned // a late answer to an earlier one makes this one late as well: that is what a person at the door feels
 		}
