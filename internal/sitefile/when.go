@@ -1,0 +1,74 @@
+package sitefile
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// When is an instant as a file gives it: RFC 3339 with an offset ("2026-11-23T09:00:00Z"), or a local time without one
+// ("2026-11-23 09:00"), which is meant in the site's zone. The zero When is none.
+type When struct {
+	text  string
+	at    time.Time // the instant, or the civil time as if it were UTC
+	civil bool
+}
+
+var civilLayouts = []string{"2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02T15:04:05"}
+
+// ParseWhen reads one of the two forms. Years are 1970..9999, fractions of a second end at microseconds.
+func ParseWhen(s string) (When, error) {
+	w := When{text: s}
+	t, err := time.Parse(time.RFC3339Nano, strings.ToUpper(s))
+	if err != nil {
+		w.civil = true
+		for _, layout := range civilLayouts {
+			if t, err = time.Parse(layout, s); err == nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		return When{}, errors.New(`is not a time: write "2026-11-23 09:00" (in the site's zone) or "2026-11-23T09:00:00Z"`)
+	}
+	if y := t.UTC().Year(); y < 1970 || y > 9999 {
+		return When{}, errors.New("must be in the years 1970 to 9999")
+	}
+	w.at = t.Truncate(time.Microsecond)
+	return w, nil
+}
+
+// IsZero reports whether there is no time.
+func (w When) IsZero() bool { return w.text == "" }
+
+// In is the instant, in UTC; zone is the site's. A local time that the zone skips (clocks are put forward) is an error;
+// one that occurs twice is its first occurrence.
+func (w When) In(zone *time.Location) (time.Time, error) {
+	if w.IsZero() {
+		return time.Time{}, nil
+	}
+	if !w.civil {
+		return w.at.UTC(), nil
+	}
+	y, m, d := w.at.Date()
+	t := time.Date(y, m, d, w.at.Hour(), w.at.Minute(), w.at.Second(), w.at.Nanosecond(), zone)
+	const wall = "2006-01-02 15:04:05"
+	if t.Format(wall) != w.at.Format(wall) {
+		return time.Time{}, fmt.Errorf("%s does not exist in %s: the clocks are put forward then", w.text, zone)
+	}
+	for _, back := range []time.Duration{30 * time.Minute, time.Hour, 2 * time.Hour} {
+		if early := t.Add(-back); early.Format(wall) == w.at.Format(wall) {
+			t = early
+			break
+		}
+	}
+	return t.UTC(), nil
+}
+
+// before reports whether w is surely before o: both have an offset, or neither has.
+func (w When) surelyNotBefore(o When) bool {
+	return !w.IsZero() && !o.IsZero() && w.civil == o.civil && !w.at.Before(o.at)
+}
+
+func (w When) String() string { return w.text }
