@@ -28,6 +28,12 @@ type dialect interface {
 	forShare() string
 	// snapshot are the options of a consistent read-only transaction.
 	snapshot() *sql.TxOptions
+	// countTables is a query for the number of tables of the name $1 that statements would find.
+	countTables() string
+	// unixSeconds is an SQL expression for a timestamp column of goose's.
+	unixSeconds(column string) string
+	// moveSequence makes the next id of a table follow its highest, after rows came with ids.
+	moveSequence(tx *Tx, table string) error
 	// fault gives an error of the driver its kind: access.ErrNotFound for no row, access.ErrUnavailable when the database
 	// cannot be used now. Other errors, and errors that have a kind, stay as they are.
 	fault(err error) error
@@ -85,6 +91,17 @@ func (sqliteDialect) forShare() string  { return "" }
 
 func (sqliteDialect) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }
 
+func (sqliteDialect) countTables() string {
+	return `SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = $1`
+}
+
+func (sqliteDialect) unixSeconds(column string) string {
+	return `CAST(strftime('%s', ` + column + `) AS INTEGER)`
+}
+
+// moveSequence has nothing to do: AUTOINCREMENT remembers the highest id that was ever given, by hand or not.
+func (sqliteDialect) moveSequence(*Tx, string) error { return nil }
+
 func (sqliteDialect) fault(err error) error {
 	if e, ok := commonFault(err); ok {
 		return e
@@ -134,6 +151,19 @@ func (postgresDialect) forShare() string  { return " FOR SHARE" }
 
 func (postgresDialect) snapshot() *sql.TxOptions {
 	return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+}
+
+func (postgresDialect) countTables() string {
+	return `SELECT COUNT(*) FROM pg_catalog.pg_class c WHERE c.relkind = 'r' AND c.relname = $1 AND pg_catalog.pg_table_is_visible(c.oid)`
+}
+
+func (postgresDialect) unixSeconds(column string) string {
+	return `CAST(EXTRACT(EPOCH FROM ` + column + `) AS BIGINT)`
+}
+
+func (postgresDialect) moveSequence(tx *Tx, table string) error {
+	_, err := tx.exec(`SELECT setval(pg_get_serial_sequence('` + table + `', 'id'), (SELECT MAX(id) FROM ` + table + `))`)
+	return err
 }
 
 func (postgresDialect) fault(err error) error {

@@ -1,0 +1,82 @@
+//go:build unix
+
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// LockForServing makes this process the only one that serves an SQLite file, until release or its end, however it ends. A
+// second one is refused in one line. On PostgreSQL several may serve, and it does nothing.
+//
+// The lock is on a file of its own beside the database: see the package's comment.
+func (s *Store) LockForServing() (release func(), err error) {
+	if s.write == nil {
+		return func() {}, nil
+	}
+	path := s.opt.Database + ".lock"
+	release, err = fileLock(path)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%s is served by another process already%s: stop it first", s.opt.Database, holder(path))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock %s for serving: %w", s.opt.Database, err)
+	}
+	return release, nil
+}
+
+// holder names the process that wrote its number into a lock file.
+func holder(path string) string {
+	b, err := os.ReadFile(path)
+	pid := strings.TrimSpace(string(b))
+	if err != nil || pid == "" {
+		return ""
+	}
+	return " (process " + pid + ")"
+}
+
+// fileLock takes the lock at path or fails with EWOULDBLOCK. The file stays: removing it would let two processes hold
+// locks on two files of one name.
+func fileLock(path string) (release func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())+"\n")); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { f.Close() }, nil //nolint:errcheck // closing is what releases it
+}
+
+func writeAt(w io.WriterAt, text string) error {
+	_, err := w.WriteAt([]byte(text), 0)
+	return err
+}
+
+// waitForFileLock takes the lock at path as soon as nobody else holds it.
+func waitForFileLock(ctx context.Context, path string) (release func(), err error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		release, err := fileLock(path)
+		if err == nil || !errors.Is(err, syscall.EWOULDBLOCK) {
+			return release, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, unavailable(fmt.Errorf("wait for another process that migrates%s: %w", holder(path), ctx.Err()))
+		}
+	}
+}
