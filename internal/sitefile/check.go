@@ -72,6 +72,9 @@ func checkUser(bad *Mistakes, u User, tokens map[string]string) {
 
 // checkToken holds a token to what a gate accepts. Messages never quote a token.
 func checkToken(bad *Mistakes, at Place, field, token string, seen map[string]string) {
+	if bad.paths[at.Path+"."+field] {
+		return
+	}
 	switch n := utf8.RuneCountInString(token); {
 	case !utf8.ValidString(token) || strings.ContainsFunc(token, unicode.IsControl):
 		bad.Add(at, field, "contains characters that are not allowed")
@@ -95,6 +98,7 @@ func checkPermissions(bad *Mistakes, list []Permission) {
 	for _, p := range list {
 		need(bad, p.Place, "gate", p.Gate)
 		switch {
+		case p.User == "" && p.Group == "" && (bad.paths[p.Path] || bad.paths[p.Path+".user"] || bad.paths[p.Path+".group"]):
 		case p.User == "" && p.Group == "":
 			bad.Add(p.Place, "", "name a user or a group")
 		case p.User != "" && p.Group != "":
@@ -112,19 +116,14 @@ func checkPermissions(bad *Mistakes, list []Permission) {
 	}
 }
 
+// need notes a field that must have a value, unless a mistake in it or in its item says why it has none.
 func need(bad *Mistakes, at Place, field, value string) {
-	if value != "" {
-		return
+	if value == "" && !bad.paths[at.Path+"."+field] && !bad.paths[at.Path] {
+		bad.Add(at, field, "is required")
 	}
-	for _, m := range bad.List {
-		if m.Path == at.Path+"."+field {
-			return
-		}
-	}
-	bad.Add(at, field, "is required")
 }
 
-// rules notes what a noun's own Validate found, on the line of the field it concerns.
+// rules notes what a noun's own Validate found, on the line of the field it concerns. One mistake a field is enough.
 func rules(bad *Mistakes, at Place, err error) {
 	var invalid access.Invalid
 	if !errors.As(err, &invalid) {
@@ -132,15 +131,11 @@ func rules(bad *Mistakes, at Place, err error) {
 	}
 	for _, f := range invalid {
 		if f.Code == access.CodeBlank && !at.Has(f.Field) {
-			f.Code = access.CodeRequired
+			need(bad, at, f.Field, "")
+			continue
 		}
-		text := access.FieldError{Code: f.Code, Limit: f.Limit, Text: f.Text}.Error()
-		already := false
-		for i := len(bad.List) - 1; i >= 0 && !already; i-- {
-			already = bad.List[i].Path == at.Path+"."+f.Field // it is of the wrong type: enough said
-		}
-		if !already {
-			bad.Add(at, f.Field, "%s", text)
+		if !bad.paths[at.Path+"."+f.Field] {
+			bad.Add(at, f.Field, "%s", access.FieldError{Code: f.Code, Limit: f.Limit, Text: f.Text}.Error())
 		}
 	}
 }

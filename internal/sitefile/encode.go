@@ -58,7 +58,7 @@ func Encode(s *Site) []byte {
 		w.text("name", d.Name, false)
 		w.text("android_device_id", d.AndroidDeviceID, false)
 		w.text("token", d.Token, false)
-		w.yes("active", d.Active, !d.Has("active"))
+		w.active(d.Active, d.Has("active"))
 	}
 	return w.Bytes()
 }
@@ -73,7 +73,7 @@ func (w *writer) user(u User) {
 	w.text("language", u.Language, u.Has("language"))
 	w.text("password", u.Password, false)
 	w.text("password_hash", u.PasswordHash, false)
-	w.yes("active", u.Active, !u.Has("active"))
+	w.active(u.Active, u.Has("active"))
 	w.yes("staff", u.Staff, false)
 	w.yes("superuser", u.Superuser, false)
 	if u.Role != access.None {
@@ -126,6 +126,13 @@ func (w *writer) texts(key string, list []string, always bool) {
 func (w *writer) yes(key string, value, otherwise bool) {
 	if value != otherwise {
 		w.line(key, fmt.Sprint(value))
+	}
+}
+
+// active is written when it says something: leaving it out means active for what is new, and no change for the rest.
+func (w *writer) active(value, said bool) {
+	if said || !value {
+		w.line("active", fmt.Sprint(value))
 	}
 }
 

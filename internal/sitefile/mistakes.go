@@ -17,6 +17,8 @@ type Mistake struct {
 type Mistakes struct {
 	File string
 	List []Mistake
+
+	paths map[string]bool // what has a mistake already
 }
 
 // most is how many mistakes the text of an error shows.
@@ -55,6 +57,10 @@ func (m *Mistakes) Add(at Place, field, format string, args ...any) {
 }
 
 func (m *Mistakes) add(line int, path, format string, args ...any) {
+	if m.paths == nil {
+		m.paths = map[string]bool{}
+	}
+	m.paths[path] = true
 	m.List = append(m.List, Mistake{Line: line, Path: path, Text: fmt.Sprintf(format, args...)})
 }
 
