@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"sync"
 
 	"github.com/openway-access/openway/internal/access"
 )
@@ -24,7 +25,8 @@ const (
 //
 // The strength of all of it is that of the key: keys are to be random, not words.
 type Keyring struct {
-	keys []key // the primary first
+	keys  []key      // the primary first
+	desks *sync.Pool // of *macDesk
 }
 
 // key is one secret key, as the sub-keys derived from it.
@@ -43,7 +45,7 @@ func NewKeyring(primary []byte, fallbacks ...[]byte) (*Keyring, error) {
 	if len(fallbacks) > MaxFallbacks {
 		return nil, fmt.Errorf("credential: %d fallback keys: at most %d", len(fallbacks), MaxFallbacks)
 	}
-	k := &Keyring{}
+	k := &Keyring{desks: newMACDesks()}
 	for i, secret := range append([][]byte{primary}, fallbacks...) {
 		name := "the secret key"
 		if i > 0 {
@@ -75,7 +77,12 @@ func deriveKey(secret []byte) (key, error) {
 	}
 	copy(k.id[:], sub[0])
 	copy(k.check[:], sub[1])
-	k.lookup, k.fingerprint = newMACKey(sub[2]), newMACKey(sub[3])
+	if k.lookup, err = newMACKey(sub[2]); err != nil {
+		return k, err
+	}
+	if k.fingerprint, err = newMACKey(sub[3]); err != nil {
+		return k, err
+	}
 	block, err := aes.NewCipher(sub[4])
 	if err != nil {
 		return k, fmt.Errorf("set up the cipher: %w", err)
@@ -112,7 +119,9 @@ func (k *Keyring) Lookup(token string, s access.Scheme) access.Lookup {
 	if s == access.SchemeSHA256 {
 		return sha256.Sum256([]byte(token))
 	}
-	return k.keys[0].lookup.sum(token)
+	desk := k.desks.Get().(*macDesk)
+	defer k.desks.Put(desk)
+	return desk.mac(&k.keys[0].lookup, []byte(token))
 }
 
 // Presented is what the gate path needs to know of a presented token.
@@ -125,13 +134,15 @@ type Presented struct {
 // Present digests a presented token in every way that it may be stored under. It does not allocate for tokens of up to 512 bytes,
 // which 128 code points never exceed. What p held before is overwritten.
 func (k *Keyring) Present(token string, p *Presented) {
-	var buf [maxFastToken]byte
-	text := append(buf[:0], token...)
+	desk := k.desks.Get().(*macDesk)
+	text := append(desk.text[:0], token...)
 	p.Lookups[0] = sha256.Sum256(text)
 	for i := range k.keys {
-		p.Lookups[1+i] = k.keys[i].lookup.sum(token)
+		p.Lookups[1+i] = desk.mac(&k.keys[i].lookup, text)
 	}
 	p.N = 1 + len(k.keys)
-	mark := k.keys[0].fingerprint.sum(token)
+	mark := desk.mac(&k.keys[0].fingerprint, text)
+	clear(text)
+	k.desks.Put(desk)
 	hex.Encode(p.Fingerprint[:], mark[:len(p.Fingerprint)/2])
 }
