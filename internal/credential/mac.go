@@ -18,22 +18,27 @@ type macKey struct {
 }
 
 // newMACKey takes a key of at most one block (64 bytes).
-func newMACKey(secret []byte) (macKey, error) {
-	var k macKey
-	for pad, state := range map[byte]*[]byte{0x36: &k.inner, 0x5c: &k.outer} {
-		var block [sha256.BlockSize]byte
-		copy(block[:], secret)
-		for i := range block {
-			block[i] ^= pad
-		}
-		h := sha256.New()
-		h.Write(block[:]) // never fails, says hash.Hash
-		var err error
-		if *state, err = h.(encoding.BinaryMarshaler).MarshalBinary(); err != nil {
-			return k, fmt.Errorf("save the state of SHA-256: %w", err)
-		}
+func newMACKey(secret []byte) (k macKey, err error) {
+	if k.inner, err = afterPad(secret, 0x36); err != nil {
+		return k, err
 	}
-	return k, nil
+	k.outer, err = afterPad(secret, 0x5c)
+	return k, err
+}
+
+func afterPad(secret []byte, pad byte) ([]byte, error) {
+	var block [sha256.BlockSize]byte
+	copy(block[:], secret)
+	for i := range block {
+		block[i] ^= pad
+	}
+	h := sha256.New()
+	h.Write(block[:]) // never fails, says hash.Hash
+	state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("save the state of SHA-256: %w", err)
+	}
+	return state, nil
 }
 
 // macDesk is what computing MACs takes, on the heap once so that it need not go there for each.

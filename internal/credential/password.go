@@ -71,8 +71,8 @@ func SpendVerify(like string) {
 	subtle.ConstantTimeCompare(h.derive("a password of common length"), h.key)
 }
 
-// hash is a stored hash taken apart.
-type hash struct {
+// stored is a stored hash taken apart.
+type stored struct {
 	rounds    int // of PBKDF2; 0 = argon2id
 	memory    uint32
 	time      uint32
@@ -80,14 +80,14 @@ type hash struct {
 	salt, key []byte
 }
 
-func today() hash { return hash{memory: argonMemory, time: argonTime, threads: argonThreads} }
+func today() stored { return stored{memory: argonMemory, time: argonTime, threads: argonThreads} }
 
-func (h hash) outdated() bool {
+func (h stored) outdated() bool {
 	return h.rounds > 0 || h.memory < argonMemory || h.time < argonTime || len(h.salt) < argonSalt || len(h.key) < argonKey
 }
 
 // derive does the work. Its length does not depend on the password's in any way that can be measured.
-func (h hash) derive(password string) []byte {
+func (h stored) derive(password string) []byte {
 	if h.rounds == 0 {
 		size := len(h.key)
 		if size == 0 {
@@ -102,9 +102,9 @@ func (h hash) derive(password string) []byte {
 	return key
 }
 
-func parseHash(encoded string) (hash, bool) {
+func parseHash(encoded string) (stored, bool) {
 	if len(encoded) > maxEncoded {
-		return hash{}, false
+		return stored{}, false
 	}
 	parts := strings.Split(encoded, "$")
 	switch {
@@ -113,12 +113,12 @@ func parseHash(encoded string) (hash, bool) {
 	case len(parts) == 4 && parts[0] == "pbkdf2_sha256":
 		return parseDjango(parts[1:])
 	}
-	return hash{}, false
+	return stored{}, false
 }
 
 // parseArgon reads version, costs, salt and key.
-func parseArgon(parts []string) (hash, bool) {
-	var h hash
+func parseArgon(parts []string) (stored, bool) {
+	var h stored
 	costs := strings.Split(parts[1], ",")
 	if parts[0] != "v="+strconv.Itoa(argon2.Version) || len(costs) != 3 {
 		return h, false
@@ -146,8 +146,8 @@ func parseArgon(parts []string) (hash, bool) {
 }
 
 // parseDjango reads rounds, salt (which is used as the text it is) and key.
-func parseDjango(parts []string) (hash, bool) {
-	var h hash
+func parseDjango(parts []string) (stored, bool) {
+	var h stored
 	if !decimal(parts[0], &h.rounds) || h.rounds < 1 || h.rounds > maxRounds || parts[1] == "" {
 		return h, false
 	}
