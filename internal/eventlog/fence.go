@@ -125,4 +125,3 @@ func (l *Log) settled(f *fence, landed bool, count int) {
 	}
 	l.cfg.Logger.Info("eventlog: the fate of a batch is settled", "writer", f.writer, "seq", f.seq, "landed", landed, "events", count, "waited", len(f.waiters))
 }
-

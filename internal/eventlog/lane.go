@@ -104,6 +104,9 @@ func (ln *lane) record() {
 				ln.giveBack(err)
 				return
 			}
+			if !ln.thin() { // that may have taken long
+				return
+			}
 		}
 		ctx, cancel := context.WithTimeout(l.run, l.cfg.CommitTimeout)
 		landed, err := ln.attempt(ctx, refusals >= 2)

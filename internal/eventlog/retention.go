@@ -57,6 +57,9 @@ func Purge(ctx context.Context, p Purger, before time.Time, pace Pace, progress 
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

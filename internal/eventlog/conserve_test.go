@@ -1,0 +1,324 @@
+package eventlog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/eventlog"
+)
+
+// possible lists the ways in which each step can go wrong at random. Retiring is left alone: nothing depends on it.
+var possible = map[step][]fault{
+	claim:   {fails, failsKept, stallsToEnd},
+	write:   {fails, unknownLost, unknownKept, policyMoved, stallsToEnd, stallsUnsure},
+	held:    {fails, unknownLost, unknownKept, stallsToEnd, stallsUnsure},
+	fence:   {fails, failsKept, stallsToEnd},
+	catchUp: {fails},
+}
+
+// chance is a plan in which each step goes wrong with the given probability, while on.
+type chance struct {
+	mu  sync.Mutex
+	rnd *rand.Rand
+	p   float64
+}
+
+func (c *chance) plan(s step) fault {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rnd.Float64() >= c.p || len(possible[s]) == 0 {
+		return fine
+	}
+	return possible[s][c.rnd.IntN(len(possible[s]))]
+}
+
+// off ends the faults.
+func (c *chance) off() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.p = 0
+}
+
+// conserve lets callers append and post through random faults and holds the log to its promise: what was answered stands in it once,
+// nothing twice, and each refusal is told of by exactly one note.
+func conserve(t *testing.T, db database, seed uint64, callers, each int, cfg eventlog.Config) {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	c := &chance{rnd: rnd, p: []float64{0.02, 0.2, 0.6}[seed%3]}
+	f := newFaulty(t, db, fineOnce(claim, cfg.Lanes, c.plan))
+	cfg.Appender, cfg.Policies = f, f
+	l := start(t, cfg)
+
+	var mu sync.Mutex
+	told := map[string]bool{} // decision -> answered
+	posted := map[string]bool{}
+	var wg sync.WaitGroup
+	for caller := range callers {
+		wg.Go(func() {
+			e := entry("", 0, f) // used again, as a server does
+			for i := range each {
+				id := fmt.Sprintf("%d-%d-%d", seed, caller, i)
+				if i%8 == 7 {
+					l.Post(&eventlog.Entry{Event: access.Event{At: time.Now(), Decision: access.Deny, Reason: access.UnknownGate, Count: 3, RequestID: "p" + id}})
+					mu.Lock()
+					posted["p"+id] = true
+					mu.Unlock()
+				}
+				if e == nil {
+					e = entry("", 0, f)
+				}
+				e.Event = entry(id, int64(1+caller%3), f).Event
+				e.Mark = f.Mark()
+				err := l.Append(t.Context(), e)
+				if err != nil {
+					if !errors.Is(err, access.ErrUnavailable) {
+						t.Errorf("seed %d: Append: %v, which is not access.ErrUnavailable", seed, err)
+					}
+					e = nil
+				}
+				mu.Lock()
+				told[id] = err == nil
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	c.off()
+	stop(t, l)
+
+	a := takeAccount(t, db)
+	refused, unanswered := 0, 0
+	for id, answered := range told {
+		n := a.decisions[id]
+		delete(a.decisions, id)
+		switch {
+		case answered && n != 1:
+			t.Errorf("seed %d: %s was answered and stands in the log %d times", seed, id, n)
+		case n > 1:
+			t.Errorf("seed %d: %s stands in the log %d times", seed, id, n)
+		case !answered:
+			refused++
+			unanswered += n
+		}
+	}
+	for id := range posted {
+		if n := a.decisions[id]; n != 1 {
+			t.Errorf("seed %d: %s was posted and stands in the log %d times", seed, id, n)
+		}
+		delete(a.decisions, id)
+	}
+	if len(a.decisions) > 0 {
+		t.Errorf("seed %d: the log holds %d decisions that nobody gave it", seed, len(a.decisions))
+	}
+	if a.unanswered != unanswered {
+		t.Errorf("seed %d: notes tell of %d recorded but not answered, and there are %d", seed, a.unanswered, unanswered)
+	}
+	if a.unanswered+a.unavailable != refused {
+		t.Errorf("seed %d: notes tell of %d + %d refusals, and there were %d", seed, a.unanswered, a.unavailable, refused)
+	}
+	if s := l.Stats(); int(s.Refused) != refused || s.Fences != 0 || s.Queued != 0 || int(s.Unanswered) != unanswered {
+		t.Errorf("seed %d: stats %+v after %d refusals, %d of them recorded", seed, s, refused, unanswered)
+	}
+	t.Logf("seed %d: %d answered, %d refused, %d of them recorded", seed, len(told)-refused, refused, unanswered)
+}
+
+// fineOnce lets a step be fine the first n times: a log that cannot claim its lanes does not start.
+func fineOnce(s step, n int, plan func(step) fault) func(step) fault {
+	var mu sync.Mutex
+	n = max(n, 1)
+	return func(k step) fault {
+		mu.Lock()
+		first := k == s && n > 0
+		if first {
+			n--
+		}
+		mu.Unlock()
+		if first {
+			return fine
+		}
+		return plan(k)
+	}
+}
+
+func TestConservation(t *testing.T) {
+	for seed := range uint64(150) {
+		synctest.Test(t, func(t *testing.T) {
+			conserve(t, newMemory(), seed, 24, 40, eventlog.Config{
+				Lanes: 1 + int(seed/3)%3, MaxBatch: 1 + int(seed)%17, QueueLength: 4 + int(seed)%40,
+				MaxWait: 300 * time.Millisecond, CommitTimeout: 200 * time.Millisecond * time.Duration(1+seed%4), Quiet: time.Second,
+			})
+		})
+	}
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		f := newFaulty(t, m, script{write: {stallsKept}}.plan())
+		l := start(t, eventlog.Config{Appender: f, Policies: f, QueueLength: 5, MaxBatch: 100})
+		var wg sync.WaitGroup
+		appendOne := func(i int) {
+			wg.Go(func() {
+				if err := l.Append(t.Context(), entry(fmt.Sprint(i), 1, f)); err != nil {
+					t.Errorf("append %d: %v", i, err)
+				}
+			})
+			synctest.Wait()
+		}
+		for i := range 6 { // one in flight, five in the queue
+			appendOne(i)
+		}
+		began := time.Now()
+		if err := l.Append(t.Context(), entry("too many", 9, f)); !errors.Is(err, access.ErrUnavailable) {
+			t.Errorf("append to a full queue: %v, want access.ErrUnavailable", err)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("a full queue refused after %v, want at once", took)
+		}
+		close(f.release)
+		wg.Wait()
+		pass(2 * time.Second)
+		synctest.Wait()
+		a := takeAccount(t, m)
+		if len(a.decisions) != 6 || a.unavailable != 1 || a.unanswered != 0 {
+			t.Errorf("the log holds %+v, want 6 decisions and word of one refusal", a)
+		}
+		if s := l.Stats(); s.Batches != 3 { // the first alone, then all that had gathered, then the note
+			t.Errorf("%d batches, want 3", s.Batches)
+		}
+		stop(t, l)
+	})
+}
+
+// TestOutage lets the database be away for a minute: everybody is answered within the time bound, and afterwards the log says so, once for each gate.
+func TestOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		var mu sync.Mutex
+		down := false
+		f := newFaulty(t, m, func(s step) fault {
+			mu.Lock()
+			defer mu.Unlock()
+			if !down {
+				return fine
+			}
+			if s == write {
+				return unknownLost
+			}
+			return fails
+		})
+		set := func(v bool) { mu.Lock(); down = v; mu.Unlock() }
+		l := start(t, eventlog.Config{Appender: f, Policies: f})
+		set(true)
+		began := time.Now()
+		var last time.Time
+		var wg sync.WaitGroup
+		for i := range 600 { // ten a second
+			at := time.Now()
+			if time.Since(began) > 55*time.Second {
+				break
+			}
+			wg.Go(func() {
+				err := l.Append(t.Context(), entry(fmt.Sprint(i), int64(1+i%2), f))
+				if took := time.Since(at); err == nil || took > eventlog.DefaultMaxWait*5/4 {
+					t.Errorf("during the outage: %v after %v", err, took)
+				}
+			})
+			last = at
+			if i == 200 {
+				pass(5 * time.Second) // the log tries to say so, in vain
+			}
+			pass(100 * time.Millisecond)
+		}
+		wg.Wait()
+		set(false)
+		pass(5 * time.Second)
+		synctest.Wait()
+		if err := l.Append(t.Context(), entry("after", 1, f)); err != nil {
+			t.Errorf("after the outage: %v", err)
+		}
+		var notes, count int
+		for _, e := range readAll(t, m) {
+			if e.Reason == access.NoteUnavailable {
+				notes++
+				count += e.Count
+				if e.At.Before(began.Truncate(time.Microsecond)) || e.Until.After(last) || e.Until.Sub(e.At) < 50*time.Second {
+					t.Errorf("note %+v, want about %v until %v", e, began, last)
+				}
+			}
+		}
+		if notes != 2 || uint64(count) != l.Stats().Refused {
+			t.Errorf("%d notes of %d refusals, want 2 of %d", notes, count, l.Stats().Refused)
+		}
+		stop(t, l)
+	})
+}
+
+// TestCloseDrains closes a log while callers append: what was accepted is recorded, and nothing is left running.
+func TestCloseDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		f := newFaulty(t, m, func(s step) fault { return fine })
+		l := start(t, eventlog.Config{Appender: f, Policies: f, Lanes: 2, MaxBatch: 3})
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		answered := 0
+		for i := range 50 {
+			wg.Go(func() {
+				for j := 0; ; j++ {
+					if err := l.Append(t.Context(), entry(fmt.Sprintf("%d-%d", i, j), 1, f)); err != nil {
+						return
+					}
+					mu.Lock()
+					answered++
+					mu.Unlock()
+				}
+			})
+		}
+		for range 100 {
+			l.Post(&eventlog.Entry{Event: access.Event{RequestID: "posted", Count: 2}})
+		}
+		stop(t, l)
+		wg.Wait()
+		a := takeAccount(t, m)
+		if a.decisions["posted"] != 100 {
+			t.Errorf("%d of 100 posted events are in the log", a.decisions["posted"])
+		}
+		if got := len(a.decisions) - 1; got != answered {
+			t.Errorf("%d decisions in the log, %d were answered", got, answered)
+		}
+		for id := range m.writers {
+			if !m.retired[id+1] {
+				t.Errorf("lane %d is not marked as given up", id+1)
+			}
+		}
+	})
+}
+
+// TestCloseWithoutDatabase gives up when the context ends, answers those who wait, and says what is lost.
+func TestCloseWithoutDatabase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		f := newFaulty(t, m, fineOnce(claim, 1, func(s step) fault { return stallsToEnd }))
+		l := start(t, eventlog.Config{Appender: f, Policies: f})
+		l.Post(&eventlog.Entry{Event: access.Event{RequestID: "posted"}})
+		done := make(chan error, 1)
+		go func() { done <- l.Append(t.Context(), entry("x", 1, f)) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := l.Close(ctx); !errors.Is(err, access.ErrUnavailable) {
+			t.Errorf("close: %v, want access.ErrUnavailable", err)
+		}
+		if err := <-done; !errors.Is(err, access.ErrUnavailable) {
+			t.Errorf("append: %v, want access.ErrUnavailable", err)
+		}
+	})
+}

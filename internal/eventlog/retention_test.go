@@ -1,0 +1,146 @@
+package eventlog_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/openway-access/openway/internal/eventlog"
+)
+
+// ages is a log of which only the age of the events matters, in hours before its clock's noon.
+type ages struct {
+	at     []time.Time // ascending
+	limits []int
+	err    error
+}
+
+func (a *ages) PurgeEvents(_ context.Context, before time.Time, limit int) (int, error) {
+	a.limits = append(a.limits, limit)
+	n := 0
+	for n < limit && n < len(a.at) && a.at[n].Before(before) {
+		n++
+	}
+	a.at = a.at[n:]
+	return n, a.err
+}
+
+func (a *ages) NewestEvent(context.Context) (time.Time, error) {
+	if len(a.at) == 0 {
+		return time.Time{}, nil
+	}
+	return a.at[len(a.at)-1], nil
+}
+
+func hourly(newest time.Time, n int) *ages {
+	a := &ages{}
+	for i := range n {
+		a.at = append(a.at, newest.Add(-time.Duration(n-1-i)*time.Hour))
+	}
+	return a
+}
+
+var noon = time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
+
+func TestRetentionRound(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		days    int
+		now     time.Time
+		deleted int
+		warned  bool
+	}{
+		{name: "older than two days", days: 2, now: noon, deleted: 51}, // the event that is two days old to the second stays
+		{name: "kept for ever", days: 0, now: noon},
+		{name: "nothing is that old", days: 5, now: noon},
+		{name: "clock before the newest event", days: 2, now: noon.Add(-time.Second), warned: true},
+		{name: "clock a year ahead", days: 2, now: noon.Add(365 * 24 * time.Hour), deleted: 100},
+		{name: "clock over a year ahead", days: 2, now: noon.Add(365*24*time.Hour + time.Second), warned: true},
+		{name: "clock at 1970", days: 2, now: time.Unix(0, 0), warned: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := hourly(noon, 100)
+			var log bytes.Buffer
+			r := eventlog.NewRetention(eventlog.RetentionConfig{
+				Purger: a, Pace: eventlog.Pace{Rows: 7}, Days: func(context.Context) (int, error) { return c.days, nil },
+				Now: func() time.Time { return c.now }, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			})
+			for range 3 { // a pause is warned about once
+				n, err := r.Round(t.Context())
+				if err != nil || (n != c.deleted && n != 0) {
+					t.Errorf("deleted %d, %v, want %d", n, err, c.deleted)
+				}
+			}
+			if left := len(a.at); left != 100-c.deleted {
+				t.Errorf("%d of 100 events are left, want %d", left, 100-c.deleted)
+			}
+			want := 0
+			if c.warned {
+				want = 1
+			}
+			if n := strings.Count(log.String(), "level=WARN"); n != want {
+				t.Errorf("%d warnings, want %d: %s", n, want, log.String())
+			}
+		})
+	}
+}
+
+func TestPurge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := hourly(noon, 50)
+		var told []int
+		began := time.Now()
+		n, err := eventlog.Purge(t.Context(), a, eventlog.Cutoff(noon, 1), eventlog.Pace{Rows: 10, Pause: 5 * time.Millisecond}, func(n int) { told = append(told, n) })
+		if err != nil || n != 25 {
+			t.Errorf("purged %d, %v, want 25", n, err)
+		}
+		if len(told) != 3 || told[0] != 10 || told[1] != 20 || told[2] != 25 {
+			t.Errorf("progress %v, want 10 20 25", told)
+		}
+		if took := time.Since(began); took != 10*time.Millisecond {
+			t.Errorf("took %v, want two pauses of 5ms", took)
+		}
+		a.err = errors.New("broken")
+		if _, err := eventlog.Purge(t.Context(), a, noon, eventlog.PaceFor("sqlite"), nil); !errors.Is(err, a.err) {
+			t.Errorf("purge of a broken database: %v", err)
+		}
+		if got := a.limits[len(a.limits)-1]; got != 200 {
+			t.Errorf("SQLite is purged in slices of %d, want 200", got)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		a = hourly(noon, 50)
+		if n, err := eventlog.Purge(ctx, a, noon, eventlog.Pace{Rows: 10}, nil); n != 10 || !errors.Is(err, context.Canceled) {
+			t.Errorf("purge that is cut short: %d, %v, want 10 and context.Canceled", n, err)
+		}
+	})
+}
+
+func TestRetentionRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := hourly(noon, 48)
+		begun := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		r := eventlog.NewRetention(eventlog.RetentionConfig{
+			Purger: a, Days: func(context.Context) (int, error) { return 1, nil }, Now: func() time.Time { return noon.Add(time.Since(begun)) },
+		})
+		done := make(chan struct{})
+		go func() { r.Run(ctx); close(done) }()
+		synctest.Wait()
+		if len(a.at) != 25 {
+			t.Errorf("%d events left at once, want 25", len(a.at))
+		}
+		pass(2*time.Hour + time.Minute)
+		synctest.Wait()
+		if len(a.at) != 23 {
+			t.Errorf("%d events left after two hours, want 23", len(a.at))
+		}
+		cancel()
+		<-done
+	})
+}
