@@ -32,6 +32,121 @@ type Decision struct {
 }
 
 // Decide answers r. The checks are those of API v1 from UNKNOWN_GATE on, in its order; the first that fails names the reason.
+//
+// UNKNOWN_GATE: no gate has exactly this code.
+// TOKEN_INVALID: no credential has one of the lookups; or its user is unknown or inactive; or At is outside the credential's
+// validity (half-open); or it idled out. A credential that idles out and was last used on day D is good through day D + idleDays
+// (days of UTC, whole) and ends with the first instant of day D + idleDays + 1; one whose last use is unknown counts as D = 0.
+// DEVICE_INACTIVE: the credential is inactive, because its device is revoked.
+// NO_PERMISSION: no permission for the gate that is not suspended names the user or one of the user's groups and holds at At (half-open).
+// Being suspended denies nothing: another permission may still let the user pass.
 func (s *Snapshot) Decide(r Request) Decision {
-	return Decision{Outcome: access.Deny, Reason: access.UnknownGate}
+	d := Decision{Outcome: access.Deny, Reason: access.UnknownGate}
+	i, ok := s.gates.byCode[r.Gate]
+	if !ok {
+		return d
+	}
+	g := s.gates.list[i]
+	d.GateID = s.id(g.ref)
+
+	d.Reason = access.TokenInvalid
+	sh, c := s.credential(r.Lookups)
+	if c == nil {
+		return d
+	}
+	d.CredentialID, d.UserID, d.DeviceID = s.id(c.id), s.id(c.user), s.id(c.device)
+	groups, active, _ := s.users.find(c.user)
+	m := sh.moreOf(c)
+	if !active || !holds(m.from, m.until, r.At) {
+		return d
+	}
+	used, today := max(int(m.day), r.LastUsedDay), day(r.At)
+	if s.idleDays > 0 && c.bits&rowIdles != 0 && used+s.idleDays < today {
+		d.IdleEnded = true
+		return d
+	}
+
+	d.Touch = used < today
+	if c.bits&rowInactive != 0 {
+		d.Reason = access.DeviceInactive
+		return d
+	}
+
+	d.PermissionID = s.granted(g, c.user, groups, r.At)
+	if d.PermissionID == 0 {
+		d.Reason = access.NoPermission
+		return d
+	}
+	d.Outcome, d.Reason, d.ReleaseMS = access.Allow, access.OK, g.releaseMS
+	if d.ReleaseMS == 0 {
+		d.ReleaseMS = s.defaultReleaseMS
+	}
+	return d
+}
+
+// credential finds the first of lookups that is known.
+func (s *Snapshot) credential(lookups []access.Lookup) (*shard, *row) {
+	for i := range lookups {
+		if sh, c := s.credentials.find(&lookups[i]); c != nil {
+			return sh, c
+		}
+	}
+	return nil, nil
+}
+
+// granted is the permission that lets the user pass g at the instant at, 0 if none does.
+func (s *Snapshot) granted(g *gate, user ref, groups []byte, at int64) int64 {
+	best := s.plain(g.users, user, 0)
+	if g.dated != nil {
+		best = s.dated(g.dated.users, user, at, best)
+	}
+	if best != 0 {
+		return best
+	}
+	for group, rest := nextGroup(groups, 0); group != 0; group, rest = nextGroup(rest, group) {
+		best = s.plain(g.groups, group, best)
+		if g.dated != nil {
+			best = s.dated(g.dated.groups, group, at, best)
+		}
+	}
+	return best
+}
+
+// plain returns the lower of best (0 = none yet) and the ids of subject's undated permissions.
+func (s *Snapshot) plain(permissions sorted, subject ref, best int64) int64 {
+	entry, ok := permissions.from(uint64(subject) << 32)
+	for ok && ref(entry>>32) == subject {
+		best = lower(best, s.id(ref(entry)))
+		if ref(entry) < bigRef {
+			break // refs below order like their ids, so this was the lowest
+		}
+		entry, ok = permissions.from(entry + 1)
+	}
+	return best
+}
+
+// dated returns the lower of best (0 = none yet) and the ids of subject's permissions that hold at the instant at.
+func (s *Snapshot) dated(grants []grant, subject ref, at, best int64) int64 {
+	for _, gr := range of(grants, subject) {
+		if holds(gr.from, gr.until, at) {
+			best = lower(best, s.id(gr.permission))
+		}
+	}
+	return best
+}
+
+func lower(best, id int64) int64 {
+	if best == 0 || id < best {
+		return id
+	}
+	return best
+}
+
+// day is the UTC day that an instant falls on, days since 1970-01-01, also before it.
+func day(at int64) int {
+	d := at / access.MicrosPerDay
+	if at%access.MicrosPerDay < 0 {
+		d--
+	}
+	return int(d)
 }
