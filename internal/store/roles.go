@@ -1,0 +1,62 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// fillRoles reads the roles of users that stand in order of their ids.
+func (tx *Tx) fillRoles(users []access.User) error {
+	if len(users) == 0 {
+		return nil
+	}
+	roles := map[int64][]access.RoleGrant{}
+	err := tx.each(`SELECT user_id, role, site_id FROM role_grant WHERE user_id BETWEEN $1 AND $2 ORDER BY user_id, id`,
+		[]any{users[0].ID, users[len(users)-1].ID}, func(row scanner) error {
+			var id int64
+			var g access.RoleGrant
+			err := row.Scan(&id, &g.Role, asNumber(&g.SiteID))
+			roles[id] = append(roles[id], g)
+			return err
+		})
+	if err != nil {
+		return fmt.Errorf("read roles: %w", err)
+	}
+	for i := range users {
+		users[i].Roles = roles[users[i].ID]
+	}
+	return nil
+}
+
+// SetRole gives a user a role on a site (0 = all) in place of the one he has there.
+func (tx *Tx) SetRole(userID int64, g access.RoleGrant) error {
+	n, err := tx.exec(`UPDATE role_grant SET role = $1 WHERE user_id = $2 AND COALESCE(site_id, 0) = $3`, string(g.Role), userID, g.SiteID)
+	if err == nil && n == 0 {
+		_, err = tx.exec(`INSERT INTO role_grant (user_id, role, site_id) VALUES ($1, $2, $3)`, userID, string(g.Role), orNull(g.SiteID))
+	}
+	if err != nil {
+		return fmt.Errorf("set the role of user %d: %w", userID, err)
+	}
+	return nil
+}
+
+// DeleteRole takes the role on a site (0 = all) away; deleted is false when there was none.
+func (tx *Tx) DeleteRole(userID, siteID int64) (deleted bool, err error) {
+	n, err := tx.exec(`DELETE FROM role_grant WHERE user_id = $1 AND COALESCE(site_id, 0) = $2`, userID, siteID)
+	if err != nil {
+		return false, fmt.Errorf("delete the role of user %d: %w", userID, err)
+	}
+	return n > 0, nil
+}
+
+// HasOwner reports whether there is a living, active user who is owner, as a superuser or by a role.
+func (tx *Tx) HasOwner() (bool, error) {
+	var has bool
+	err := tx.queryRow(`SELECT EXISTS (SELECT 1 FROM users u WHERE u.deleted_at IS NULL AND u.is_active
+		AND (u.is_superuser OR EXISTS (SELECT 1 FROM role_grant g WHERE g.user_id = u.id AND g.role = 'owner')))`).Scan(&has)
+	if err != nil {
+		return false, fmt.Errorf("look for an owner: %w", err)
+	}
+	return has, nil
+}
