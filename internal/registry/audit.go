@@ -1,0 +1,197 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/store"
+)
+
+// NotePurge leaves the audit line of a purge of events: those from before an instant, n of them.
+func (r *Registry) NotePurge(ctx context.Context, actor access.Actor, before time.Time, n int) error {
+	return r.note(ctx, actor, access.ObjectEvents, "purge", access.Fields{"before": stamp(before), "deleted": strconv.Itoa(n)})
+}
+
+// NoteExport leaves the audit line of an export; what says what was taken out ("site", "events", …).
+func (r *Registry) NoteExport(ctx context.Context, actor access.Actor, what string) error {
+	return r.note(ctx, actor, access.ObjectEvents, "export", access.Fields{"what": what})
+}
+
+// note leaves an audit line that does not change the policy.
+func (r *Registry) note(ctx context.Context, actor access.Actor, object, action string, after access.Fields) error {
+	err := r.store.Note(ctx, actor, func(tx *store.Tx) error { return tx.Record(object, 0, action, nil, after) })
+	if err != nil {
+		return fmt.Errorf("note %s of %s: %w", action, object, err)
+	}
+	return nil
+}
+
+// differ keeps of two sides of a change what differs. Empty values are left out: a missing one means the same.
+func differ(before, after access.Fields) (was, is access.Fields) {
+	was, is = maps.Clone(before), maps.Clone(after)
+	same := func(name, _ string) bool { return before[name] == after[name] }
+	maps.DeleteFunc(was, same)
+	maps.DeleteFunc(is, same)
+	return was, is
+}
+
+// recordChange records what differs and reports whether anything does.
+func (c *change) recordChange(object string, id int64, before, after access.Fields) error {
+	was, is := differ(before, after)
+	return c.Record(object, id, "change", was, is)
+}
+
+// yes is a flag as it stands in the audit.
+func yes(b bool) string { return strconv.FormatBool(b) }
+
+// idText is an id as it stands in the audit; "" for none.
+func idText(id int64) string {
+	if id == 0 {
+		return ""
+	}
+	return strconv.FormatInt(id, 10)
+}
+
+// stamp is an instant as it stands in the audit; "" for none.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// filled drops the empty values of one side.
+func filled(f access.Fields) access.Fields {
+	maps.DeleteFunc(f, func(_, v string) bool { return v == "" })
+	return f
+}
+
+// Refused logins are folded: the first of a user name and address is written at once, those that follow within a minute
+// become one line with their count. What was typed as a user name is not kept when nobody has it: it may have been a password.
+type failures struct {
+	mu     sync.Mutex
+	open   map[failure]*window
+	timer  *time.Timer
+	closed bool
+}
+
+type failure struct {
+	userID  int64 // 0 = unknown user name
+	address string
+}
+
+type window struct {
+	actor access.Actor
+	until time.Time
+	count int // since the last line
+}
+
+const (
+	failureWindow = time.Minute
+	mostFailures  = 4096 // windows open at the same time; beyond, all addresses share one
+)
+
+// refused notes a login that failed.
+func (r *Registry) refused(ctx context.Context, actor access.Actor, userID int64) {
+	f, now := &r.failures, r.now()
+	key := failure{userID, actor.Address}
+	f.mu.Lock()
+	if f.open == nil {
+		f.open = map[failure]*window{}
+	}
+	w := f.open[key]
+	if w == nil && len(f.open) >= mostFailures {
+		key = failure{}
+		w = f.open[key]
+		actor.Address, actor.RequestID = "", ""
+	}
+	if w == nil {
+		w = &window{actor: access.Actor{Kind: actor.Kind, Address: actor.Address}, until: now}
+		f.open[key] = w
+	}
+	w.count++
+	n := 0
+	if !now.Before(w.until) {
+		n, w.count, w.until = w.count, 0, now.Add(failureWindow)
+	}
+	if f.timer == nil && !f.closed {
+		f.timer = time.AfterFunc(failureWindow, r.foldFailures)
+	}
+	f.mu.Unlock()
+	switch n {
+	case 0:
+	case 1:
+		r.noteRefused(ctx, actor, key.userID, n)
+	default:
+		r.noteRefused(ctx, w.actor, key.userID, n)
+	}
+}
+
+// foldFailures is the timer: it writes the windows that are over and goes on while there are any.
+func (r *Registry) foldFailures() {
+	ctx, cancel := context.WithTimeout(context.Background(), failureWindow/2)
+	defer cancel()
+	r.writeFailures(ctx, false)
+	f := &r.failures
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.timer = nil
+	if len(f.open) > 0 && !f.closed {
+		f.timer = time.AfterFunc(failureWindow, r.foldFailures)
+	}
+}
+
+// writeFailures writes the counts of windows that are over, or of all.
+func (r *Registry) writeFailures(ctx context.Context, all bool) {
+	type line struct {
+		actor  access.Actor
+		userID int64
+		n      int
+	}
+	var lines []line
+	f, now := &r.failures, r.now()
+	f.mu.Lock()
+	for key, w := range f.open {
+		if !all && now.Before(w.until) {
+			continue
+		}
+		if w.count == 0 {
+			delete(f.open, key)
+			continue
+		}
+		lines = append(lines, line{w.actor, key.userID, w.count})
+		w.count, w.until = 0, now.Add(failureWindow)
+	}
+	f.mu.Unlock()
+	for _, l := range lines {
+		r.noteRefused(ctx, l.actor, l.userID, l.n)
+	}
+}
+
+// noteRefused writes one line. A refusal that cannot be written stands in the log: nothing was let in by it.
+func (r *Registry) noteRefused(ctx context.Context, actor access.Actor, userID int64, n int) {
+	err := r.store.Note(context.WithoutCancel(ctx), actor, func(tx *store.Tx) error {
+		return tx.Record(access.ObjectUser, userID, "sign-in refused", nil, access.Fields{"count": strconv.Itoa(n)})
+	})
+	if err != nil {
+		r.logger.WarnContext(ctx, "refused logins were not recorded", "user_id", userID, "address", actor.Address, "count", n, "error", err)
+	}
+}
+
+// Close writes the refused logins that still wait to be written and stops the desk's timer.
+func (r *Registry) Close(ctx context.Context) error {
+	f := &r.failures
+	f.mu.Lock()
+	f.closed = true
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	f.mu.Unlock()
+	r.writeFailures(ctx, true)
+	return nil
+}

@@ -1,0 +1,260 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/credential"
+	"github.com/openway-access/openway/internal/store"
+)
+
+// DeviceFilter selects devices.
+type DeviceFilter = store.DeviceFilter
+
+// phoneName is what a device is called that a phone registered itself (API v1).
+const phoneName = "Mobile device"
+
+func deviceFields(d access.Device) access.Fields {
+	return filled(access.Fields{
+		"user_id": idText(d.UserID), "name": d.Name, "android_device_id": d.AndroidDeviceID, "active": yes(d.Active),
+	})
+}
+
+// Devices lists devices by id.
+func (r *Registry) Devices(ctx context.Context, f DeviceFilter) ([]access.Device, error) {
+	return reading(ctx, r, func(tx *store.Tx) ([]access.Device, error) { return tx.Devices(f) })
+}
+
+// Device returns one device.
+func (r *Registry) Device(ctx context.Context, id int64) (access.Device, error) {
+	return reading(ctx, r, func(tx *store.Tx) (access.Device, error) { return tx.Device(id) })
+}
+
+// DevicesOf lists all devices of a user, newest first (created, then id).
+func (r *Registry) DevicesOf(ctx context.Context, userID int64) ([]access.Device, error) {
+	return reading(ctx, r, func(tx *store.Tx) ([]access.Device, error) { return tx.DevicesOf(userID) })
+}
+
+// deviceAndToken is a device with the token that was set, if any.
+type deviceAndToken struct {
+	device access.Device
+	token  string
+}
+
+// CreateDevice enters a device at the desk. A token of "" mints one; a given one has 8..128 characters and is no other credential's. The
+// token that is returned is told here for the last time.
+func (r *Registry) CreateDevice(ctx context.Context, actor access.Actor, d access.Device, token string) (access.Device, string, error) {
+	made, err := changing(ctx, r, actor, fmt.Sprintf("create a device of user %d", d.UserID), func(c *change) (deviceAndToken, error) {
+		d, token, err := c.createDevice(d, token)
+		return deviceAndToken{d, token}, err
+	})
+	return made.device, made.token, err
+}
+
+// UpdateDevice changes name and android id of device d.ID. d.Version is the version seen, 0 = any.
+func (r *Registry) UpdateDevice(ctx context.Context, actor access.Actor, d access.Device) (access.Device, error) {
+	return changing(ctx, r, actor, fmt.Sprintf("change device %d", d.ID), func(c *change) (access.Device, error) { return c.updateDevice(d) })
+}
+
+// BindDevice gives a device and its token to another user. User tokens that came from it stay with their user.
+func (r *Registry) BindDevice(ctx context.Context, actor access.Actor, id, userID int64) (access.Device, error) {
+	return changing(ctx, r, actor, fmt.Sprintf("bind device %d", id), func(c *change) (access.Device, error) { return c.bindDevice(id, userID) })
+}
+
+// SetDeviceToken replaces a device's token; "" mints one. It returns the token that is now in force.
+func (r *Registry) SetDeviceToken(ctx context.Context, actor access.Actor, id int64, token string) (access.Device, string, error) {
+	made, err := changing(ctx, r, actor, fmt.Sprintf("set the token of device %d", id), func(c *change) (deviceAndToken, error) {
+		d, err := c.Device(id)
+		if err != nil {
+			return deviceAndToken{}, err
+		}
+		token, err := c.setDeviceToken(&d, token)
+		return deviceAndToken{d, token}, err
+	})
+	return made.device, made.token, err
+}
+
+// SetDeviceActive revokes a device (its token answers DEVICE_INACTIVE) or takes it back into service. Idempotent.
+func (r *Registry) SetDeviceActive(ctx context.Context, actor access.Actor, id int64, active bool) (access.Device, error) {
+	return changing(ctx, r, actor, fmt.Sprintf("set device %d active: %t", id, active), func(c *change) (access.Device, error) {
+		d, err := c.Device(id)
+		if err != nil {
+			return access.Device{}, err
+		}
+		return c.setDeviceActive(d, active, "admin")
+	})
+}
+
+// LostDevice revokes a device and ends the user tokens that came from it, in one act: the phone that has them opens nothing from then
+// on. It says how many tokens it ended.
+func (r *Registry) LostDevice(ctx context.Context, actor access.Actor, id int64) (d access.Device, tokens int, err error) {
+	err = r.change(ctx, actor, func(c *change) (err error) {
+		if d, err = c.Device(id); err != nil {
+			return err
+		}
+		if d, err = c.setDeviceActive(d, false, "lost"); err != nil {
+			return err
+		}
+		tokens, err = c.endCredentials(store.CredentialFilter{DeviceID: id, Kind: access.UserToken}, "lost")
+		return err
+	})
+	if err != nil {
+		return access.Device{}, 0, fmt.Errorf("report device %d lost: %w", id, err)
+	}
+	return d, tokens, nil
+}
+
+// DeleteDevice removes a device and ends its token (TOKEN_INVALID).
+func (r *Registry) DeleteDevice(ctx context.Context, actor access.Actor, id int64) error {
+	return r.change(ctx, actor, func(c *change) error {
+		d, err := c.Device(id)
+		if err != nil {
+			return fmt.Errorf("delete: %w", err)
+		}
+		return c.deleteDevice(d)
+	})
+}
+
+// createDevice returns the device and its token.
+func (c *change) createDevice(d access.Device, token string) (access.Device, string, error) {
+	if err := d.Validate(); err != nil {
+		return access.Device{}, "", err
+	}
+	if _, err := c.User(d.UserID); err != nil {
+		return access.Device{}, "", refers(err, "user")
+	}
+	if err := c.InsertDevice(&d); err != nil {
+		return access.Device{}, "", err
+	}
+	if err := c.Record(access.ObjectDevice, d.ID, "create", nil, deviceFields(d)); err != nil {
+		return access.Device{}, "", err
+	}
+	token, err := c.setDeviceToken(&d, token)
+	return d, token, err
+}
+
+// updateDevice changes the texts.
+func (c *change) updateDevice(d access.Device) (access.Device, error) {
+	old, err := c.Device(d.ID)
+	if err != nil {
+		return access.Device{}, err
+	}
+	if err := fresh(fmt.Sprintf("device %d", d.ID), d.Version, old.Version); err != nil {
+		return access.Device{}, err
+	}
+	is := old
+	is.Name, is.AndroidDeviceID = d.Name, d.AndroidDeviceID
+	return c.writeDevice(old, is)
+}
+
+// writeDevice writes a device as it is to be now, and records what that changes.
+func (c *change) writeDevice(was, is access.Device) (access.Device, error) {
+	if is == was {
+		return was, nil
+	}
+	if err := is.Validate(); err != nil {
+		return access.Device{}, err
+	}
+	if err := c.UpdateDevice(&is); err != nil {
+		return access.Device{}, err
+	}
+	return is, c.recordChange(access.ObjectDevice, is.ID, deviceFields(was), deviceFields(is))
+}
+
+func (c *change) bindDevice(id, userID int64) (access.Device, error) {
+	old, err := c.Device(id)
+	if err != nil {
+		return access.Device{}, err
+	}
+	if _, err := c.User(userID); err != nil {
+		return access.Device{}, refers(err, "user")
+	}
+	is := old
+	is.UserID = userID
+	d, err := c.writeDevice(old, is)
+	if err != nil {
+		return access.Device{}, err
+	}
+	token, has, err := c.deviceToken(id)
+	if err != nil || !has {
+		return d, err
+	}
+	moved := token
+	moved.UserID = userID
+	return d, c.changeCredential(token, moved)
+}
+
+// setDeviceActive makes a device and its token active or inactive; reason is the word that the token keeps.
+func (c *change) setDeviceActive(d access.Device, active bool, reason string) (access.Device, error) {
+	is := d
+	is.Active = active
+	d, err := c.writeDevice(d, is)
+	if err != nil {
+		return access.Device{}, err
+	}
+	token, has, err := c.deviceToken(d.ID)
+	if err != nil || !has || (token.State == access.CredentialActive) == active {
+		return d, err
+	}
+	changed := token
+	changed.State, changed.StateReason = access.CredentialActive, ""
+	if !active {
+		changed.State, changed.StateReason = access.CredentialInactive, reason
+	}
+	return d, c.changeCredential(token, changed)
+}
+
+func (c *change) deleteDevice(d access.Device) error {
+	if _, err := c.endCredentials(store.CredentialFilter{DeviceID: d.ID, Kind: access.DeviceToken}, "deleted"); err != nil {
+		return err
+	}
+	if err := c.DeleteDevice(d.ID); err != nil {
+		return err
+	}
+	return c.Record(access.ObjectDevice, d.ID, "delete", deviceFields(d), nil)
+}
+
+// deviceToken returns the living token of a device.
+func (c *change) deviceToken(deviceID int64) (token access.Credential, has bool, err error) {
+	list, err := c.Credentials(store.CredentialFilter{DeviceID: deviceID, Kind: access.DeviceToken, Limit: 1})
+	if err != nil || len(list) == 0 {
+		return access.Credential{}, false, err
+	}
+	return list[0], true, nil
+}
+
+// setDeviceToken gives a device a token in the place of the one it has, and returns it; "" mints one. The token that it has already stays.
+// An inactive device's token is inactive.
+func (c *change) setDeviceToken(d *access.Device, token string) (string, error) {
+	minted := token == ""
+	if minted {
+		token = credential.MintDeviceToken()
+	} else if err := validToken(token); err != nil {
+		return "", err
+	}
+	old, has, err := c.deviceToken(d.ID)
+	if err != nil {
+		return "", err
+	}
+	if has {
+		if same, err := c.presented(token); err == nil && same.ID == old.ID {
+			return token, nil
+		} else if err != nil && !errors.Is(err, access.ErrNotFound) {
+			return "", err
+		}
+		if err := c.endCredential(old, "rotated"); err != nil {
+			return "", err
+		}
+	}
+	cred := access.Credential{UserID: d.UserID, DeviceID: d.ID, Kind: access.DeviceToken, State: access.CredentialActive}
+	if !d.Active {
+		cred.State, cred.StateReason = access.CredentialInactive, "device"
+	}
+	if err := c.addCredential(&cred, token, minted, "create"); err != nil {
+		return "", err
+	}
+	d.TokenPreview = cred.Preview
+	return token, nil
+}

@@ -1,0 +1,29 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// EraseUser deletes a user, if that was not done before, and blanks all personal text about him: in his row, his devices, the labels of
+// his tokens, the details of the audit and his name in it as an actor. Events hold nothing but his id, and keep it. It cannot be undone.
+// ErrNotFound for somebody who never was here; idempotent.
+func (r *Registry) EraseUser(ctx context.Context, actor access.Actor, userID int64) error {
+	err := r.change(ctx, actor, func(c *change) error {
+		if _, err := c.deleteUser(userID, 0); err != nil && !errors.Is(err, access.ErrNotFound) {
+			return err
+		}
+		erased, err := c.EraseUser(userID)
+		if err != nil || !erased {
+			return err
+		}
+		return c.Record(access.ObjectUser, userID, "erase", nil, nil)
+	})
+	if err != nil {
+		return fmt.Errorf("erase: %w", err)
+	}
+	return nil
+}

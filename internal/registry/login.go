@@ -1,0 +1,295 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/credential"
+	"github.com/openway-access/openway/internal/store"
+)
+
+// Caller is who presents a user token at the API.
+type Caller struct {
+	User         access.User
+	CredentialID int64
+}
+
+// maxLabel is how many characters of a client's User-Agent are kept as the label of its token.
+const maxLabel = 200
+
+// Login checks a user name and password and mints a new token for the client that label names (its User-Agent; cut to 200 characters).
+// The token is told here only. ErrBadLogin stands for a wrong password, an unknown and an inactive user alike and takes the same time;
+// ErrUnavailable means that too many wait already.
+func (r *Registry) Login(ctx context.Context, actor access.Actor, username, password, label string) (token string, user access.User, err error) {
+	begun := time.Now()
+	token, user, err = r.login(ctx, actor, username, password, label)
+	if !errors.Is(err, access.ErrBadLogin) {
+		return token, user, err
+	}
+	r.refused(ctx, actor, user.ID)
+	wait := time.NewTimer(r.floor - time.Since(begun))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+	return "", access.User{}, err
+}
+
+// login returns the user along with ErrBadLogin when it knows whose name was used.
+func (r *Registry) login(ctx context.Context, actor access.Actor, username, password, label string) (string, access.User, error) {
+	user, hash, err := r.knownUser(ctx, username)
+	if err != nil {
+		return "", access.User{}, err
+	}
+	var fresh string // replaces an outdated hash
+	good := false
+	err = r.slots.use(ctx, true, func() error {
+		if hash == "" {
+			credential.SpendVerify(r.kind.hash(ctx, r.store))
+			return nil
+		}
+		var outdated bool
+		if good, outdated = credential.VerifyPassword(hash, password); good && outdated && user.Active {
+			var err error
+			if fresh, err = credential.HashPassword(password); err != nil {
+				return fmt.Errorf("renew the password hash of user %d: %w", user.ID, err)
+			}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return "", access.User{}, fmt.Errorf("login: %w", err)
+	case !good || !user.Active:
+		return "", user, fmt.Errorf("login: %w", access.ErrBadLogin)
+	}
+	actor.UserID, actor.Label = user.ID, user.Username
+	token := credential.MintUserToken()
+	err = r.change(ctx, actor, func(c *change) error {
+		// The password was checked outside; it may have been changed, or the user shut out, since.
+		now, err := c.PasswordHash(user.ID)
+		if err != nil && !errors.Is(err, access.ErrNotFound) {
+			return err
+		}
+		if err != nil || now != hash {
+			return access.ErrBadLogin
+		}
+		if user, err = c.User(user.ID); err != nil {
+			return err
+		}
+		if !user.Active {
+			return access.ErrBadLogin
+		}
+		if fresh != "" {
+			if err := c.ReplaceHash(user.ID, hash, fresh); err != nil {
+				return err
+			}
+		}
+		return c.signIn(&user, token, cut(label, maxLabel))
+	})
+	if err != nil {
+		return "", user, fmt.Errorf("login: %w", err)
+	}
+	return token, user, nil
+}
+
+// knownUser finds a user and the hash to compare with; hash "" stands for nobody, or a password that nobody can know.
+func (r *Registry) knownUser(ctx context.Context, username string) (user access.User, hash string, err error) {
+	err = r.store.View(ctx, func(tx *store.Tx) error {
+		if user, err = tx.UserByName(username); err != nil {
+			return err
+		}
+		hash, err = tx.PasswordHash(user.ID)
+		return err
+	})
+	if errors.Is(err, access.ErrNotFound) {
+		return access.User{}, "", nil
+	}
+	if err != nil {
+		return access.User{}, "", fmt.Errorf("login: %w", err)
+	}
+	if !credential.ReadableHash(hash) {
+		hash = ""
+	}
+	return user, hash, nil
+}
+
+// signIn gives a user a new token, and ends those of his that idled out: nobody can use them any more, and each
+// sign-in adds one.
+func (c *change) signIn(user *access.User, token, label string) error {
+	old, err := c.Credentials(store.CredentialFilter{UserID: user.ID, Kind: access.UserToken, Limit: store.All})
+	if err != nil {
+		return err
+	}
+	for _, t := range old {
+		if c.r.idledOut(t, c.Now) {
+			if err := c.endCredential(t, "idle"); err != nil {
+				return err
+			}
+		}
+	}
+	cred := access.Credential{
+		UserID: user.ID, Kind: access.UserToken, Label: label, State: access.CredentialActive,
+		IdleExpires: true, LastUsedDay: access.Day(c.Now),
+	}
+	if err := c.addCredential(&cred, token, true, "sign-in"); err != nil {
+		return err
+	}
+	user.LastLoginAt = c.Now
+	return c.UserSeen(user.ID)
+}
+
+// Authenticate says who presents a user token at the API; it counts as a use of the token.
+// ErrBadToken: unknown, expired or revoked, or no user token. ErrInactive: the token is good, its user is not.
+func (r *Registry) Authenticate(ctx context.Context, token string) (Caller, error) {
+	var p credential.Presented
+	r.keys.Present(token, &p)
+	var caller Caller
+	var stale bool
+	var today int
+	err := r.store.View(ctx, func(tx *store.Tx) error {
+		cred, err := tx.CredentialByLookup(p.Lookups[:p.N])
+		if err != nil {
+			return err
+		}
+		if cred.Kind != access.UserToken || !r.holds(cred, tx.Now) {
+			return access.ErrNotFound
+		}
+		if caller.User, err = tx.User(cred.UserID); err != nil {
+			return err
+		}
+		caller.CredentialID = cred.ID
+		today = access.Day(tx.Now)
+		stale = cred.LastUsedDay < today
+		return nil
+	})
+	switch {
+	case errors.Is(err, access.ErrNotFound):
+		return Caller{}, fmt.Errorf("authenticate: %w", access.ErrBadToken)
+	case err != nil:
+		return Caller{}, fmt.Errorf("authenticate: %w", err)
+	case !caller.User.Active:
+		return Caller{}, fmt.Errorf("authenticate: %w", access.ErrInactive)
+	}
+	if stale {
+		// A use that could not be noted today will be noted at the next one; the caller has his answer either way.
+		if err := r.store.TouchCredentials(ctx, today, []int64{caller.CredentialID}); err != nil {
+			r.logger.WarnContext(ctx, "the use of a token was not noted", "credential_id", caller.CredentialID, "error", err)
+		}
+	}
+	return caller, nil
+}
+
+// holds reports whether a living credential counts at an instant.
+func (r *Registry) holds(c access.Credential, at time.Time) bool {
+	return c.State == access.CredentialActive &&
+		(c.ValidFrom.IsZero() || !at.Before(c.ValidFrom)) &&
+		(c.ValidUntil.IsZero() || at.Before(c.ValidUntil)) &&
+		!r.idledOut(c, at)
+}
+
+// idledOut reports whether a credential ended because nobody used it for the site's idle days.
+func (r *Registry) idledOut(c access.Credential, at time.Time) bool {
+	return r.idleDays > 0 && c.IdleExpires && access.Day(at)-c.LastUsedDay > r.idleDays
+}
+
+// slots bounds the password hashes that are computed at the same time, so that a storm of logins leaves a core to the gates.
+type slots struct {
+	free    chan struct{}
+	waiting atomic.Int64
+	most    int64 // how many logins may wait
+}
+
+// queueLength is how many logins may wait for one slot: some seconds of work.
+const queueLength = 16
+
+func newSlots(n int) *slots {
+	return &slots{free: make(chan struct{}, n), most: int64(n * queueLength)}
+}
+
+// use runs fn in a slot. With bounded it gives up at once (ErrUnavailable) when too many wait; without, as for administrators, it waits its turn.
+func (s *slots) use(ctx context.Context, bounded bool, fn func() error) error {
+	if bounded {
+		defer s.waiting.Add(-1)
+		if s.waiting.Add(1) > s.most+int64(cap(s.free)) {
+			return fmt.Errorf("%d logins are waiting: %w", s.most, access.ErrUnavailable)
+		}
+	}
+	select {
+	case s.free <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("waiting to compute a password hash: %w", ctx.Err())
+	}
+	defer func() { <-s.free }()
+	return fn()
+}
+
+// prevailing knows what kind of password hash most users have now, to spend the same time on a user who does not exist.
+type prevailing struct {
+	mu    sync.Mutex
+	until time.Time
+	like  string
+}
+
+// hash returns a hash of the prevailing kind, "" when nobody has a password. It looks again each minute.
+func (p *prevailing) hash(ctx context.Context, s *store.Store) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Now().Before(p.until) {
+		return p.like
+	}
+	err := s.View(ctx, func(tx *store.Tx) error {
+		sample, err := tx.SampleHashes(101)
+		if err == nil {
+			p.like, p.until = mostCommon(sample), time.Now().Add(time.Minute)
+		}
+		return err
+	})
+	_ = err // the last known kind, or argon2id, does as well: the time floor covers the difference
+	return p.like
+}
+
+// mostCommon returns one of the hashes of the kind that most are of. A kind is the algorithm with its cost.
+func mostCommon(hashes []string) (like string) {
+	count := map[string]int{}
+	best := 0
+	for _, h := range hashes {
+		kind := hashKind(h)
+		if count[kind]++; count[kind] > best {
+			best, like = count[kind], h
+		}
+	}
+	return like
+}
+
+// hashKind is the part of an encoded hash that its cost depends on: "$argon2id$v=19$m=19456,t=2,p=1", "pbkdf2_sha256$600000".
+func hashKind(h string) string {
+	fields := 2
+	if strings.HasPrefix(h, "$") {
+		fields = 4
+	}
+	parts := strings.SplitN(h, "$", fields+1)
+	return strings.Join(parts[:min(fields, len(parts))], "$")
+}
+
+// cut shortens a text to n characters and leaves out what a label may not have.
+func cut(s string, n int) string {
+	s = strings.TrimSpace(strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f || c == utf8.RuneError {
+			return -1
+		}
+		return c
+	}, s))
+	if utf8.RuneCountInString(s) > n {
+		s = strings.TrimSpace(string([]rune(s)[:n]))
+	}
+	return s
+}
