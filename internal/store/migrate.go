@@ -319,6 +319,16 @@ func (s *Store) seed(ctx context.Context) error {
 		if err != nil {
 			return false, fmt.Errorf("make the site's row: %w", err)
 		}
-		return true, nil
+		if n == 0 {
+			return true, nil
+		}
+		// The first line of the audit bears the first mark: from then on each mark is in the database's history.
+		if err := tx.readMark(); err != nil {
+			return false, err
+		}
+		tx.Actor = access.Actor{Kind: "system", Label: "migrate"}
+		return true, tx.Record(access.ObjectSite, 1, "create", nil, access.Fields{
+			"zone": s.opt.Zone, "default_release_ms": strconv.Itoa(access.DefaultReleaseMS), "retention_days": strconv.Itoa(s.opt.RetentionDays),
+		})
 	})
 }

@@ -42,9 +42,9 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 	return nil
 }
 
-// inWritePostgres runs fn in a READ COMMITTED transaction, whatever the server's default is.
-func (s *Store) inWritePostgres(ctx context.Context, fn func(conn) (commit bool, err error)) error {
-	t, err := s.read.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+// inTransaction runs fn in a READ COMMITTED transaction, whatever the server's default is, and commits it when fn says so.
+func (s *Store) inTransaction(ctx context.Context, on beginner, fn func(conn) (commit bool, err error)) error {
+	t, err := on.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return fmt.Errorf("begin to write: %w", s.kind.fault(err))
 	}

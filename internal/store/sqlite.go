@@ -112,7 +112,7 @@ func (w *writer) do(ctx context.Context, fn func(*sql.Conn) (commit bool, err er
 			w.drop()
 		}
 	}()
-	if _, err := w.conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+	if _, err := w.stmt.begin.ExecContext(ctx); err != nil {
 		return fmt.Errorf("begin to write: %w", w.kind.fault(err))
 	}
 	commit, err := fn(w.conn)
@@ -120,7 +120,7 @@ func (w *writer) do(ctx context.Context, fn func(*sql.Conn) (commit bool, err er
 		sound = w.kind.fault(err) == err || errors.Is(err, access.ErrNotFound)
 		return err
 	}
-	if _, err := w.conn.ExecContext(apart, `COMMIT`); err != nil {
+	if _, err := w.stmt.commit.ExecContext(apart); err != nil {
 		if w.kind.unknown(err) {
 			return fmt.Errorf("commit: %w: %w", access.ErrOutcomeUnknown, err)
 		}
@@ -137,6 +137,10 @@ func (w *writer) open(ctx context.Context) error {
 		return fmt.Errorf("connect: %w", w.kind.fault(err))
 	}
 	w.conn = c
+	if err := w.stmt.prepare(ctx, c); err != nil {
+		w.drop()
+		return fmt.Errorf("prepare to write: %w", w.kind.fault(err))
+	}
 	return nil
 }
 

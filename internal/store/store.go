@@ -188,7 +188,7 @@ func (s *Store) inWrite(ctx context.Context, fn func(*Tx) (commit bool, err erro
 	if s.write != nil {
 		return s.write.do(ctx, func(c *sql.Conn) (bool, error) { return run(c) })
 	}
-	return s.inWritePostgres(ctx, run)
+	return s.inTransaction(ctx, s.read, run)
 }
 
 // now is the clock as the database keeps it.

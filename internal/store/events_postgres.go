@@ -1,0 +1,188 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// appendSQL is a whole batch in one statement, which commits by itself: one round trip, and no transaction that a lost
+// connection could leave open. The outer INSERT's count is the number of events, 0 when the policy has moved.
+const appendSQL = `WITH batch AS (
+	INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at)
+	SELECT $1::bigint, $2::bigint, version, $3::bigint, $4::bigint, $5::bigint FROM policy WHERE id = 1 AND version = $6::bigint AND stamp = $7::bigint
+	RETURNING 1)
+INSERT INTO events (` + eventInsertColumns + `)
+SELECT e.kind, e.occurred_at, $5, $1, $2, NULLIF(e.gate_id, 0), NULLIF(e.presented_gate, ''), NULLIF(e.user_id, 0), NULLIF(e.credential_id, 0),
+	NULLIF(e.device_id, 0), NULLIF(e.permission_id, 0), NULLIF(e.controller_id, 0), e.policy_version, e.decision, e.reason, e.count,
+	NULLIF(e.until, 0), e.address, e.request_id, e.fingerprint
+FROM unnest($8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[],
+	$17::bigint[], $18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::text[], $23::text[], $24::text[])
+	AS e (kind, occurred_at, gate_id, presented_gate, user_id, credential_id, device_id, permission_id, controller_id,
+	policy_version, decision, reason, count, until, address, request_id, fingerprint)
+WHERE EXISTS (SELECT 1 FROM batch)`
+
+// eventColumns are the events of a batch, column by column.
+type eventColumns struct {
+	kind, presentedGate, decision, reason, address, requestID, fingerprint                   []string
+	occurredAt, gate, user, credential, device, permission, controller, policy, count, until []int64
+}
+
+// args are the parameters of appendSQL. The columns keep their memory from batch to batch.
+func (c *eventColumns) args(head batchHead, b *access.EventBatch) []any {
+	for _, texts := range []*[]string{&c.kind, &c.presentedGate, &c.decision, &c.reason, &c.address, &c.requestID, &c.fingerprint} {
+		*texts = (*texts)[:0]
+	}
+	for _, numbers := range []*[]int64{
+		&c.occurredAt, &c.gate, &c.user, &c.credential, &c.device, &c.permission, &c.controller, &c.policy, &c.count, &c.until,
+	} {
+		*numbers = (*numbers)[:0]
+	}
+	for _, e := range b.Events {
+		c.kind = append(c.kind, string(e.Kind))
+		c.occurredAt = append(c.occurredAt, micros(e.At))
+		c.gate = append(c.gate, e.GateID)
+		c.presentedGate = append(c.presentedGate, e.PresentedGate)
+		c.user = append(c.user, e.UserID)
+		c.credential = append(c.credential, e.CredentialID)
+		c.device = append(c.device, e.DeviceID)
+		c.permission = append(c.permission, e.PermissionID)
+		c.controller = append(c.controller, e.ControllerID)
+		c.policy = append(c.policy, e.PolicyVersion)
+		c.decision = append(c.decision, string(e.Decision))
+		c.reason = append(c.reason, string(e.Reason))
+		c.count = append(c.count, countOf(e))
+		until := int64(0)
+		if !e.Until.IsZero() {
+			until = micros(e.Until)
+		}
+		c.until = append(c.until, until)
+		c.address = append(c.address, e.Address)
+		c.requestID = append(c.requestID, e.RequestID)
+		c.fingerprint = append(c.fingerprint, e.Fingerprint)
+	}
+	return []any{
+		head.writer, head.seq, int64(len(b.Events)), head.oldestAt, head.recordedAt, b.Policy.Version, b.Policy.Stamp,
+		c.kind, c.occurredAt, c.gate, c.presentedGate, c.user, c.credential, c.device, c.permission, c.controller, c.policy,
+		c.decision, c.reason, c.count, c.until, c.address, c.requestID, c.fingerprint,
+	}
+}
+
+// idleCheck: a connection that rested this long is looked at before it is used, because a server that went away meanwhile
+// would otherwise cost a batch its certainty: the first write to a dead connection succeeds.
+const idleCheck = time.Second
+
+// open makes sure that the lane has a connection that was alive a moment ago.
+func (l *lane) open(ctx context.Context, s *Store) error {
+	if l.conn != nil && time.Since(l.used) > idleCheck {
+		err := l.raw(func(c *pgx.Conn) error { return c.PgConn().CheckConn() })
+		if err != nil {
+			l.drop()
+		}
+	}
+	if l.conn == nil {
+		c, err := s.read.Conn(ctx)
+		if err != nil {
+			return fmt.Errorf("connect: %w", s.kind.fault(err))
+		}
+		l.conn = c
+	}
+	l.used = time.Now()
+	return nil
+}
+
+// raw runs fn with pgx's own connection, and gives the connection up when fn has left it closed.
+func (l *lane) raw(fn func(c *pgx.Conn) error) error {
+	var failed error
+	err := l.conn.Raw(func(dc any) error {
+		c, ok := dc.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("the driver's connection is a %T", dc)
+		}
+		if failed = fn(c.Conn()); failed != nil && c.Conn().IsClosed() {
+			return driver.ErrBadConn // tells the pool not to keep it
+		}
+		return nil
+	})
+	if errors.Is(err, driver.ErrBadConn) && failed != nil {
+		l.drop()
+		return failed
+	}
+	return errors.Join(failed, err)
+}
+
+// appendPostgres writes a batch by one statement. It is kept prepared under a name, which saves planning it for each batch
+// (a third of its time); where a pooler in transaction mode has no such name on the next server connection, the server's error
+// says so before anything ran, and from then on the lane sends the statement unnamed.
+func (s *Store) appendPostgres(ctx context.Context, l *lane, head batchHead, b *access.EventBatch) (landed bool, err error) {
+	if err := l.open(ctx, s); err != nil {
+		return false, err
+	}
+	args := l.columns.args(head, b)
+	run := func(mode pgx.QueryExecMode) (n int64, err error) {
+		err = l.raw(func(c *pgx.Conn) error {
+			tag, err := c.Exec(ctx, appendSQL, append([]any{mode}, args...)...)
+			n = tag.RowsAffected()
+			return err
+		})
+		return n, err
+	}
+	mode := pgx.QueryExecModeCacheStatement
+	if l.unnamed {
+		mode = pgx.QueryExecModeExec
+	}
+	n, err := run(mode)
+	if err != nil && !l.unnamed && lostStatement(err) {
+		l.unnamed = true
+		n, err = run(pgx.QueryExecModeExec)
+	}
+	switch {
+	case err == nil:
+		return n > 0, nil
+	case s.kind.unknown(err):
+		l.drop()
+		return false, fmt.Errorf("%w: %w", access.ErrOutcomeUnknown, err)
+	}
+	return false, s.kind.fault(err)
+}
+
+// lostStatement reports whether the server does not know a prepared statement by its name, or knows another one by it.
+func lostStatement(err error) bool {
+	var reply *pgconn.PgError
+	return errors.As(err, &reply) && (reply.Code == "26000" || reply.Code == "42P05")
+}
+
+// appendHeldPostgres runs held in a transaction of the lane's connection.
+func (s *Store) appendHeldPostgres(ctx context.Context, l *lane, held func(on conn, insert func(batchHead, *access.EventBatch) (bool, error)) (bool, error)) error {
+	if err := l.open(ctx, s); err != nil {
+		return err
+	}
+	err := s.inTransaction(ctx, l.conn, func(on conn) (bool, error) {
+		return held(on, func(head batchHead, b *access.EventBatch) (bool, error) {
+			r, err := on.ExecContext(ctx, appendSQL, l.columns.args(head, b)...)
+			if err != nil {
+				return false, err
+			}
+			n, err := r.RowsAffected()
+			return n > 0, err
+		})
+	})
+	if err != nil && l.conn != nil && (errors.Is(err, access.ErrOutcomeUnknown) || errors.Is(err, access.ErrUnavailable)) {
+		l.drop()
+	}
+	return err
+}
+
+// beginner is a *sql.DB or a *sql.Conn.
+type beginner interface {
+	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+}
