@@ -166,7 +166,7 @@ CREATE TABLE session (
     agent      TEXT    NOT NULL
 );
 CREATE UNIQUE INDEX session_lookup ON session (lookup);
-CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_of_user ON session (user_id);
 
 -- The audit, which is the policy feed as well: replicas re-read the objects that lines with a higher version name.
 CREATE TABLE change (

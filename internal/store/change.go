@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// ChangeFilter selects lines of the audit; zero fields do not matter. It pages by id, newest first.
+type ChangeFilter struct {
+	Before      int64 // only ids below this one
+	Object      string
+	ObjectID    int64
+	ActorUserID int64
+	From        time.Time
+	To          time.Time // half-open
+	Limit       int       // 1..1000; 0 = 50
+}
+
+// Changes lists the audit, newest first.
+func (s *Store) Changes(ctx context.Context, f ChangeFilter) ([]access.Change, error) {
+	q := &listQuery{order: "id DESC", limit: pageSize(f.Limit)}
+	if f.Before != 0 {
+		q.add("id < ?", f.Before)
+	}
+	if f.Object != "" {
+		q.add("object = ?", f.Object)
+	}
+	if f.ObjectID != 0 {
+		q.add("object_id = ?", f.ObjectID)
+	}
+	if f.ActorUserID != 0 {
+		q.add("actor_user_id = ?", f.ActorUserID)
+	}
+	if !f.From.IsZero() {
+		q.add("at >= ?", micros(f.From))
+	}
+	if !f.To.IsZero() {
+		q.add("at < ?", micros(f.To))
+	}
+	rows, err := s.read.QueryContext(ctx, q.text(`SELECT id, version, stamp, at, actor_kind, actor_user_id, actor_label, address, request_id, session_id,
+		object, object_id, action, detail FROM change`), q.args...)
+	if err != nil {
+		return nil, fmt.Errorf("list the audit: %w", s.kind.fault(err))
+	}
+	defer rows.Close()
+	var all []access.Change
+	for rows.Next() {
+		var c access.Change
+		var detail string
+		if err := rows.Scan(&c.ID, &c.Mark.Version, &c.Mark.Stamp, asTime(&c.At), &c.Actor.Kind, asNumber(&c.Actor.UserID), &c.Actor.Label,
+			&c.Actor.Address, &c.Actor.RequestID, asNumber(&c.Actor.SessionID), &c.Object, &c.ObjectID, &c.Action, &detail); err != nil {
+			return nil, fmt.Errorf("list the audit: %w", err)
+		}
+		if detail != "" {
+			var d changeDetail
+			if err := json.Unmarshal([]byte(detail), &d); err != nil {
+				return nil, fmt.Errorf("read line %d of the audit: %w", c.ID, err)
+			}
+			c.Before, c.After = d.Before, d.After
+		}
+		all = append(all, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list the audit: %w", s.kind.fault(err))
+	}
+	return all, nil
+}
