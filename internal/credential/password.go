@@ -35,8 +35,8 @@ const (
 // HistoryLength is how many of a user's last passwords may not be used again.
 const HistoryLength = 5
 
-// HashPassword makes the hash to store, in PHC form ($argon2id$v=19$m=19456,t=2,p=1$salt$key). It takes about 30 ms and 19 MiB. The
-// empty password is refused: an account with one would be open.
+// HashPassword makes the hash to store, in PHC form ($argon2id$v=19$m=19456,t=2,p=1$salt$key). It takes tens of milliseconds and 19 MiB.
+// The empty password is refused: an account with one would be open.
 func HashPassword(password string) (string, error) {
 	if password == "" {
 		return "", errors.New("credential: the password to hash is empty")
@@ -131,7 +131,7 @@ func parseArgon(parts []string) (stored, bool) {
 		}
 	}
 	memory, passes, lanes := n[0], n[1], n[2]
-	if passes < 1 || lanes < 1 || lanes > maxArgonLanes || memory < 8*lanes || memory > maxArgonMemory || memory*passes > maxArgonWork {
+	if lanes > maxArgonLanes || memory < 8*lanes || memory > maxArgonMemory || memory*passes > maxArgonWork {
 		return h, false
 	}
 	var err error
@@ -148,7 +148,7 @@ func parseArgon(parts []string) (stored, bool) {
 // parseDjango reads rounds, salt (which is used as the text it is) and key.
 func parseDjango(parts []string) (stored, bool) {
 	var h stored
-	if !decimal(parts[0], &h.rounds) || h.rounds < 1 || h.rounds > maxRounds || parts[1] == "" {
+	if !decimal(parts[0], &h.rounds) || h.rounds > maxRounds || parts[1] == "" {
 		return h, false
 	}
 	var err error
@@ -159,7 +159,7 @@ func parseDjango(parts []string) (stored, bool) {
 	return h, true
 }
 
-// decimal reads digits without sign or leading zeros, at most 9 of them.
+// decimal reads a number above zero: digits without sign or leading zeros, at most 9 of them.
 func decimal(s string, n *int) bool {
 	if s == "" || len(s) > 9 || s[0] == '0' || strings.Trim(s, "0123456789") != "" {
 		return false

@@ -100,6 +100,26 @@ func TestHashPassword(t *testing.T) {
 	}
 }
 
+func TestWeakerHashesAreOutdated(t *testing.T) {
+	const salt, key = "$MDEyMzQ1Njc4OWFiY2RlZg", "$rk2Mi3E4dgRMg0fHaYaptWVZRKqs//6b6k3/nntqGJk"
+	for _, tt := range []struct {
+		encoded string
+		want    bool
+	}{
+		{"$argon2id$v=19$m=19456,t=2,p=1" + salt + key, false},
+		{"$argon2id$v=19$m=65536,t=4,p=8" + salt + key, false},
+		{"$argon2id$v=19$m=19455,t=2,p=1" + salt + key, true},
+		{"$argon2id$v=19$m=65536,t=1,p=1" + salt + key, true},
+		{"$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFi" + key, true},
+		{"$argon2id$v=19$m=19456,t=2,p=1" + salt + "$rk2Mi3E4dgRMg0fHaYaptQ", true},
+		{"pbkdf2_sha256$5000000$seasalt$iBrlK1RCvCB6OMfJeEyia9xBUSETvFqbjlAra7ESThE=", true},
+	} {
+		if h, known := parseHash(tt.encoded); !known || h.outdated() != tt.want {
+			t.Errorf("parseHash(%q) = %+v, %t, outdated %t, want %t", tt.encoded, h, known, h.outdated(), tt.want)
+		}
+	}
+}
+
 // refused never match, and nothing is derived for them: some would take minutes or all memory.
 var refused = []string{
 	"", "!", "!abcdefghijklmnop", "plain", "$", "$$$$$", "$$$$$$", strings.Repeat("$", 400),
@@ -126,6 +146,7 @@ var refused = []string{
 	"pbkdf2_sha256$1000$$iBrlK1RCvCB6OMfJeEyia9xBUSETvFqbjlAra7ESThE=",
 	"pbkdf2_sha256$0$seasalt$iBrlK1RCvCB6OMfJeEyia9xBUSETvFqbjlAra7ESThE=",
 	"pbkdf2_sha256$-1$seasalt$iBrlK1RCvCB6OMfJeEyia9xBUSETvFqbjlAra7ESThE=",
+	"pbkdf2_sha256$5000001$seasalt$iBrlK1RCvCB6OMfJeEyia9xBUSETvFqbjlAra7ESThE=",
 	"pbkdf2_sha256$999999999$seasalt$iBrlK1RCvCB6OMfJeEyia9xBUSETvFqbjlAra7ESThE=",
 	"pbkdf2_sha256$99999999999999999999$seasalt$iBrlK1RCvCB6OMfJeEyia9xBUSETvFqbjlAra7ESThE=",
 	"pbkdf2_sha256$1000$seasalt$iBrlK1RCvCB6OMfJeEyia9xBUSETvFqbjlAra7ESThE",

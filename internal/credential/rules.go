@@ -75,11 +75,8 @@ func words(s string) []string {
 // similar compares two texts by the characters they share, in any order: twice their number over both lengths
 // (quick_ratio of Python's difflib). Where a text is ten times as long as a word of the user's, the ratio cannot get there.
 func similar(secret, part []rune) bool {
-	if len(secret) >= 10*len(part) && float64(len(part)) < maxSimilarity/2*float64(len(secret)) {
+	if len(secret) >= 10*len(part) {
 		return false
-	}
-	if len(secret)+len(part) == 0 {
-		return true
 	}
 	left := make(map[rune]int, len(part))
 	for _, r := range part {

@@ -61,6 +61,7 @@ func TestCheckPasswordAtTheEdges(t *testing.T) {
 		{"7-tabmow", About{Username: "wombat"}, []access.Code{access.CodePasswordAlike}}, // in any order
 		{"wombat-hill", About{Username: "wombat"}, []access.Code{access.CodePasswordAlike}},
 		{"wombat-hills", About{Username: "wombat"}, nil},                                            // 12/18 < 0.7
+		{"wombat-7", About{Username: "wombat_hill_farm"}, nil},                                      // _ does not part words
 		{"wombat-7", About{Email: "staff@wombat.example"}, []access.Code{access.CodePasswordAlike}}, // one of its words
 		{strings.Repeat("a", 70_000), About{Username: strings.Repeat("b", 150)}, nil},
 	} {

@@ -104,7 +104,9 @@ func TestLimiterDoesAsTheNaiveModel(t *testing.T) {
 				}
 			},
 			"advance": func(t *rapid.T) {
-				c.advance(time.Duration(rapid.Int64Range(0, 400_000).Draw(t, "µs")) * time.Microsecond)
+				c.advance(rapid.SampledFrom([]time.Duration{
+					time.Microsecond, 300 * time.Millisecond, 999_999 * time.Microsecond, time.Second,
+				}).Draw(t, "by"))
 			},
 			"allow": func(t *rapid.T) {
 				k := key.Draw(t, "key")
