@@ -117,7 +117,7 @@ func (w *writer) do(ctx context.Context, fn func(*sql.Conn) (commit bool, err er
 	}
 	commit, err := fn(w.conn)
 	if err != nil || !commit {
-		sound = w.kind.fault(err) == err || errors.Is(err, access.ErrNotFound)
+		sound = !errors.Is(w.kind.fault(err), access.ErrUnavailable)
 		return err
 	}
 	if _, err := w.stmt.commit.ExecContext(apart); err != nil {
