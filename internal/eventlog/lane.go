@@ -284,6 +284,7 @@ func (l *Log) pendAgain(posted []*Entry) {
 	for _, e := range posted {
 		if e.note {
 			l.notes.add(e.Event.GateID, e.Event.Count, e.Event.At, e.Event.Until)
+			l.lookAfter()
 			continue
 		}
 		back = append(back, e)

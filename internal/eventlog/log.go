@@ -39,6 +39,7 @@ type Log struct {
 	lanes  sync.WaitGroup
 	aside  sync.WaitGroup // the reaper and the fencer
 	leave  chan struct{}  // closed when the reaper may go
+	watch  chan struct{}  // wakes the reaper
 	fences fences
 
 	mu       sync.Mutex
@@ -52,6 +53,7 @@ type Log struct {
 	gone     bool // nothing more is accepted by Post
 	failing  bool // a lane's last commit failed: said once in the server's log
 	dropWarn bool
+	watched  bool // the reaper is awake
 
 	batches, events, refusals, unanswered, redecided, dropped atomic.Uint64
 }
@@ -83,7 +85,7 @@ func New(cfg Config) *Log {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Log{cfg: cfg, begun: time.Now(), leave: make(chan struct{}), flying: make([][]*Entry, cfg.Lanes)}
+	l := &Log{cfg: cfg, begun: time.Now(), leave: make(chan struct{}), watch: make(chan struct{}, 1), flying: make([][]*Entry, cfg.Lanes)}
 	l.work.L = &l.mu
 	l.run, l.cut = context.WithCancel(context.Background())
 	l.fences.wake = make(chan struct{}, 1)
@@ -150,6 +152,7 @@ func (l *Log) Append(ctx context.Context, e *Entry) error {
 		return errFull
 	}
 	l.queue = append(l.queue, e)
+	l.lookAfter()
 	l.work.Signal()
 	l.mu.Unlock()
 
@@ -206,6 +209,7 @@ func (l *Log) Refuse(ev *access.Event) {
 func (l *Log) refuse(ev *access.Event) {
 	l.notes.add(ev.GateID, 1, ev.At, ev.At)
 	l.notes.last = l.clock()
+	l.lookAfter()
 }
 
 // Stats reads the counters.

@@ -69,21 +69,38 @@ func (l *Log) notesDue() bool {
 	return len(l.notes.byGate) > 0 && (l.closed || l.clock()-l.notes.last >= int64(l.cfg.Quiet))
 }
 
-// reap answers those whose time is up, wherever their entries are, and wakes a lane when refusals are to be written.
+// reap answers those whose time is up, wherever their entries are, and wakes a lane when refusals are to be written. It sleeps while there
+// is nothing to look after.
 func (l *Log) reap() {
-	tick := time.NewTicker(max(l.cfg.MaxWait/32, time.Millisecond))
-	defer tick.Stop()
 	for {
 		select {
-		case <-tick.C:
-			l.expire()
+		case <-l.watch:
 		case <-l.leave:
 			return
 		}
+		tick := time.NewTicker(max(l.cfg.MaxWait/32, time.Millisecond))
+		for busy := true; busy; {
+			select {
+			case <-tick.C:
+				busy = l.expire()
+			case <-l.leave:
+				busy = false
+			}
+		}
+		tick.Stop()
 	}
 }
 
-func (l *Log) expire() {
+// lookAfter makes sure that the reaper is awake. l.mu is held.
+func (l *Log) lookAfter() {
+	if !l.watched {
+		l.watched = true
+		l.watch <- struct{}{} // has room: the reaper took the last one before it cleared watched
+	}
+}
+
+// expire reports whether there is something left to look after.
+func (l *Log) expire() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.clock()
@@ -110,4 +127,6 @@ func (l *Log) expire() {
 	if l.notesDue() {
 		l.work.Signal()
 	}
+	l.watched = len(l.queue) > 0 || len(l.notes.byGate) > 0 || l.inFlight()
+	return l.watched
 }

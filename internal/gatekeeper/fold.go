@@ -31,6 +31,8 @@ type folds struct {
 	single  int
 	maxKeys int
 
+	filled chan struct{} // holds a token when something came into an empty table
+
 	mu    sync.Mutex
 	byKey map[foldKey]*fold
 }
@@ -43,7 +45,7 @@ type fold struct {
 }
 
 func newFolds(period time.Duration, single, maxKeys int) *folds {
-	return &folds{period: period.Microseconds(), single: min(single, maxSingle), maxKeys: maxKeys, byKey: make(map[foldKey]*fold)}
+	return &folds{period: period.Microseconds(), single: min(single, maxSingle), maxKeys: maxKeys, filled: make(chan struct{}, 1), byKey: make(map[foldKey]*fold)}
 }
 
 // take counts the denial. It reports whether it was folded: then it is not to be recorded by itself.
@@ -59,6 +61,12 @@ func (f *folds) take(key foldKey, ev *access.Event) bool {
 	if x == nil {
 		x = &fold{}
 		f.byKey[key] = x
+		if len(f.byKey) == 1 {
+			select {
+			case f.filled <- struct{}{}:
+			default:
+			}
+		}
 	}
 	if single > 0 {
 		first := x.recent[x.next] // of the last `single` denials
@@ -108,11 +116,11 @@ func merge(folded, ev *access.Event) {
 }
 
 // due takes out the folded events whose period has ended (or all of them), and forgets the keys that nothing came from for a period.
-func (f *folds) due(now time.Time, all bool) []access.Event {
+// It reports whether keys are left.
+func (f *folds) due(now time.Time, all bool) (out []access.Event, counting bool) {
 	at := now.UnixMicro()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var out []access.Event
 	for key, x := range f.byKey {
 		if x.open != nil && (all || !f.within(x.opened, at)) {
 			out = append(out, *x.open)
@@ -122,7 +130,7 @@ func (f *folds) due(now time.Time, all bool) []access.Event {
 			delete(f.byKey, key)
 		}
 	}
-	return out
+	return out, len(f.byKey) > 0
 }
 
 // lately reports whether a denial came within the last period.
@@ -147,27 +155,39 @@ func (g *Gatekeeper) foldDenial(c *call, address netip.Addr) bool {
 // foldTick is how late a folded event may be written.
 const foldTick = 100 * time.Millisecond
 
-// writeFolds hands folded events to the log when their time has come.
+// writeFolds hands folded events to the log when their time has come. It sleeps while nothing is counted.
 func (g *Gatekeeper) writeFolds(ctx context.Context) {
-	tick := time.NewTicker(foldTick)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-			g.postFolds(false)
+		case <-g.denials.filled:
+		case <-g.limited.filled:
 		}
+		tick := time.NewTicker(foldTick)
+		for busy := true; busy; {
+			select {
+			case <-ctx.Done():
+				busy = false
+			case <-tick.C:
+				busy = g.postFolds(false)
+			}
+		}
+		tick.Stop()
 	}
 }
 
-func (g *Gatekeeper) postFolds(all bool) {
+// postFolds reports whether something is still counted.
+func (g *Gatekeeper) postFolds(all bool) (busy bool) {
 	now := g.now()
 	for _, f := range [2]*folds{g.denials, g.limited} {
-		for _, ev := range f.due(now, all) {
+		ended, counting := f.due(now, all)
+		for _, ev := range ended {
 			g.log.Post(&eventlog.Entry{Event: ev})
 		}
+		busy = busy || counting
 	}
+	return busy
 }
 
 func (g *Gatekeeper) now() time.Time { return g.cfg.Now().UTC().Truncate(time.Microsecond) }
