@@ -27,6 +27,7 @@ var allowed = map[string][]string{
 	"internal/registry":   {"internal/access", "internal/credential", "internal/sitefile", "internal/store"},
 	"internal/httpapi":    {"api", "internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry", "internal/throttle"},
 	"internal/storetest":  {"internal/store"},
+	"internal/goldentest": {},
 	"internal/arrows":     {},
 }
 

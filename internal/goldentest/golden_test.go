@@ -1,0 +1,123 @@
+package goldentest
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/openway-access/openway/internal/storetest"
+)
+
+// TestGolden sends every line of the corpus to the real binary, on both engines, and holds each answer against the line and against
+// the OpenAPI document.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	for _, engine := range storetest.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			runCorpus(t, engine)
+		})
+	}
+}
+
+func runCorpus(t *testing.T, engine string) {
+	contract := readContract(t)
+	servers := newServers(t, newSeeds(t, engine), throttlesOff())
+	good := 0
+	for _, c := range readCorpus(t) {
+		if c.Fresh {
+			servers.fresh()
+		}
+		q := c.request(t)
+		got := exchange(t, servers.address(), q)
+		servers.note(q, got)
+		bad := c.Expect.mismatch(q.method, got)
+		if bad == "" {
+			if bad = contract.mismatch(q.method, q.path, got); bad != "" {
+				bad = "against openapi.yaml: " + bad
+			}
+		}
+		if bad != "" {
+			t.Errorf("%s (%s): %s %s %.300q: %s\nanswered %d %s", c.ID, c.Setup, q.method, q.path, q.body, bad, got.status, got.body)
+			continue
+		}
+		good++
+	}
+	t.Logf("%s: %d of %d", engine, good, corpusSize)
+}
+
+// servers gives each case that starts afresh a server on a seeded site. One that nothing has changed serves on; the next one
+// is being started meanwhile.
+type servers struct {
+	t       *testing.T
+	next    chan started
+	done    chan struct{}
+	current *process
+	dirty   bool
+}
+
+type started struct {
+	process *process
+	err     error
+}
+
+func newServers(t *testing.T, s seeds, env []string) *servers {
+	t.Helper()
+	v := &servers{t: t, next: make(chan started), done: make(chan struct{})}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			var p *process
+			database, err := s.fresh(t)
+			if err == nil {
+				p, err = start(database, env...)
+			}
+			select {
+			case v.next <- started{p, err}:
+			case <-v.done:
+				if p != nil {
+					p.stop(t)
+				}
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(v.done)
+		<-ended
+		if v.current != nil {
+			v.current.stop(t)
+		}
+	})
+	return v
+}
+
+// fresh makes sure that the server's site is as it was seeded.
+func (v *servers) fresh() {
+	v.t.Helper()
+	if v.current != nil {
+		if !v.dirty {
+			return
+		}
+		v.current.stop(v.t)
+		v.current = nil
+	}
+	next := <-v.next
+	if next.err != nil {
+		v.t.Fatal(next.err)
+	}
+	v.current, v.dirty = next.process, false
+}
+
+func (v *servers) address() string { return v.current.address }
+
+// note sees whether a request changed devices: what else changes (tokens of a login, events) shows in no other case.
+func (v *servers) note(q request, got response) {
+	if q.method == http.MethodPost && strings.Contains(q.path, "/devices/") && got.status == http.StatusOK {
+		v.dirty = true
+	}
+}

@@ -1,0 +1,212 @@
+package goldentest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver named pgx
+
+	"github.com/openway-access/openway/internal/storetest"
+)
+
+const secretKey = "a key for the golden corpus, of more than 32 bytes"
+
+// buildDir is where the binary is built; TestMain makes and removes it.
+var buildDir string
+
+// binary builds openway once for all tests of this package.
+var binary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(buildDir, "openway")
+	out, err := exec.Command("go", "build", "-o", path, "../../cmd/openway").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build openway: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "openway-golden")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	buildDir = dir
+	code := m.Run()
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+// environment is all that the binary sees: nothing of the developer's own settings.
+func environment(database string, more ...string) []string {
+	return append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "TMPDIR=" + os.TempDir(),
+		"OPENWAY_DATABASE=" + database, "OPENWAY_SECRET_KEY=" + secretKey,
+	}, more...)
+}
+
+// throttlesOff is how the corpus was recorded.
+func throttlesOff() []string {
+	return []string{"ACCESS_VERIFY_RATE=off", "OPENWAY_USER_RATE=off", "OPENWAY_ANON_RATE=off", "OPENWAY_LOGIN_RATE=off"}
+}
+
+// seeds makes databases that hold the site of the corpus.
+type seeds struct {
+	engine   string
+	template string // the database that is copied: a path, or a URL
+}
+
+func newSeeds(t testing.TB, engine string) seeds {
+	t.Helper()
+	s := seeds{engine: engine, template: storetest.New(t, engine).DSN}
+	run(t, s.template, "apply", "-f", "../../testdata/site.yaml")
+	return s
+}
+
+// run runs a command of the binary.
+func run(t testing.TB, database string, args ...string) []byte {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(path, args...)
+	c.Env = environment(database)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("openway %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// fresh copies the template.
+func (s seeds) fresh(t testing.TB) (string, error) {
+	if s.engine == "sqlite" {
+		path := filepath.Join(t.TempDir(), "openway.db")
+		for _, suffix := range []string{"", "-wal"} {
+			b, err := os.ReadFile(s.template + suffix)
+			if suffix == "-wal" && os.IsNotExist(err) {
+				continue
+			}
+			if err != nil {
+				return "", err
+			}
+			if err := os.WriteFile(path+suffix, b, 0o600); err != nil {
+				return "", err
+			}
+		}
+		return path, nil
+	}
+	u, err := url.Parse(s.template)
+	if err != nil {
+		return "", err
+	}
+	from, to := strings.TrimPrefix(u.Path, "/"), "openway_golden_"+strings.ToLower(rand.Text())
+	if err := onServer(fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", to, from)); err != nil {
+		return "", err
+	}
+	t.Cleanup(func() {
+		if err := onServer(fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", to)); err != nil {
+			t.Error(err)
+		}
+	})
+	u.Path = "/" + to
+	return u.String(), nil
+}
+
+func onServer(statement string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	db, err := sql.Open("pgx", os.Getenv(storetest.Variable))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, statement); err != nil {
+		return fmt.Errorf("%s: %w", statement, err)
+	}
+	return nil
+}
+
+// process is a running openway serve.
+type process struct {
+	address string
+	cmd     *exec.Cmd
+	exited  chan struct{}
+	log     *bytes.Buffer // whole only after it has exited
+}
+
+// start serves a database on a free port and returns when it is ready.
+func start(database string, env ...string) (*process, error) {
+	path, err := binary()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		return nil, err
+	}
+	p := &process{address: address, cmd: exec.Command(path, "serve"), exited: make(chan struct{}), log: new(bytes.Buffer)}
+	p.cmd.Env = environment(database, append(env, "OPENWAY_LISTEN="+address)...)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = p.cmd.Wait() // how it ended shows in ProcessState
+		close(p.exited)
+	}()
+	deadline, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if resp, err := http.Get("http://" + address + "/ready"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return p, nil
+			}
+		}
+		select {
+		case <-p.exited:
+			return nil, fmt.Errorf("openway serve ended: %v\n%s", p.cmd.ProcessState, p.log)
+		case <-deadline.Done():
+			_ = p.cmd.Process.Kill()
+			<-p.exited
+			return nil, fmt.Errorf("openway serve was not ready in time\n%s", p.log)
+		case <-tick.C:
+		}
+	}
+}
+
+// stop ends the server as an operator does, and returns what it logged.
+func (p *process) stop(t testing.TB) string {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Errorf("stop openway serve: %v", err)
+	}
+	<-p.exited
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("openway serve ended with %d\n%s", code, p.log)
+	}
+	return p.log.String()
+}
