@@ -12,6 +12,14 @@ import (
 	"github.com/openway-access/openway/internal/store"
 )
 
+// ChangeFilter selects audit lines.
+type ChangeFilter = store.ChangeFilter
+
+// Changes lists audit lines, newest first.
+func (r *Registry) Changes(ctx context.Context, f ChangeFilter) ([]access.Change, error) {
+	return r.store.Changes(ctx, f)
+}
+
 // NotePurge leaves the audit line of a purge of events: those from before an instant, n of them.
 func (r *Registry) NotePurge(ctx context.Context, actor access.Actor, before time.Time, n int) error {
 	return r.note(ctx, actor, access.ObjectEvents, "purge", access.Fields{"before": stamp(before), "deleted": strconv.Itoa(n)})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/store"
 )
 
 // EraseUser deletes a user, if that was not done before, and blanks all personal text about him: in his row, his devices, the labels of
@@ -19,6 +20,9 @@ func (r *Registry) EraseUser(ctx context.Context, actor access.Actor, userID int
 		erased, err := c.EraseUser(userID)
 		if err != nil || !erased {
 			return err
+		}
+		if c.Actor.UserID == userID {
+			c.Actor.Label = store.ErasedName(userID)
 		}
 		return c.Record(access.ObjectUser, userID, "erase", nil, nil)
 	})
