@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/store"
+)
+
+// AuditCmd holds the commands about the log of changes.
+type AuditCmd struct {
+	List AuditListCmd `cmd:"" help:"List administrative changes, newest first."`
+}
+
+// AuditListCmd lists changes.
+type AuditListCmd struct {
+	Limit int  `default:"50" help:"At most so many."`
+	JSON  bool `name:"json" help:"One JSON object a line."`
+}
+
+// Help is the example of --help.
+func (AuditListCmd) Help() string { return "Example:\n\n    openway audit list --limit 20" }
+
+type changeJSON struct {
+	ID        int64         `json:"id"`
+	At        *string       `json:"at"`
+	Version   int64         `json:"policy_version"`
+	Actor     string        `json:"actor"`
+	ActorKind string        `json:"actor_kind"`
+	Address   string        `json:"address"`
+	RequestID string        `json:"request_id"`
+	Object    string        `json:"object"`
+	ObjectID  int64         `json:"object_id"`
+	Action    string        `json:"action"`
+	Before    access.Fields `json:"before"`
+	After     access.Fields `json:"after"`
+}
+
+// Run lists them.
+func (c AuditListCmd) Run(a *app) error {
+	if c.Limit < 1 {
+		return usagef("--limit: %d is not 1 or more", c.Limit)
+	}
+	return a.with(func(ctx context.Context, in *installation) error {
+		p := a.newPrinter(c.JSON, "ID", "AT", "WHO", "WHAT", "OBJECT", "DETAIL")
+		f := store.ChangeFilter{}
+		for left := c.Limit; left > 0; {
+			f.Limit = min(left, pageLength)
+			changes, err := in.store.Changes(ctx, f)
+			if err != nil {
+				return err
+			}
+			for _, x := range changes {
+				p.row(changeJSON{
+					x.ID, stamp(x.At), x.Mark.Version, x.Actor.Label, x.Actor.Kind, x.Actor.Address, x.Actor.RequestID,
+					x.Object, x.ObjectID, x.Action, x.Before, x.After,
+				}, x.ID, in.shownAt(x.At), x.Actor.Label, x.Action, x.Object+" "+cell(x.ObjectID), fieldsShown(x.Before, x.After))
+				f.Before = x.ID
+			}
+			left -= len(changes)
+			if len(changes) < f.Limit {
+				break
+			}
+		}
+		return p.end()
+	})
+}
+
+// fieldsShown is what a change changed: "name: old -> new, …".
+func fieldsShown(before, after access.Fields) string {
+	names := slices.Sorted(maps.Keys(after))
+	for name := range before {
+		if _, both := after[name]; !both {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	parts := make([]string, 0, len(names))
+	for _, name := range names {
+		was, had := before[name]
+		is, has := after[name]
+		switch {
+		case had && has:
+			parts = append(parts, name+": "+was+" -> "+is)
+		case has:
+			parts = append(parts, name+": "+is)
+		default:
+			parts = append(parts, name+": "+was+" -> (none)")
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// defaultEnvFile is read when it is there and no other is named.
+const defaultEnvFile = "/etc/openway/openway.env"
+
+// environment brings the file of settings into the process's environment before flags are read.
+type environment struct {
+	file  string          // what was read; "" = none
+	known map[string]bool // the variables that flags read
+}
+
+// load reads the file named by --env-file or OPENWAY_ENV_FILE, else the default one if there. What the real environment
+// sets, even to nothing, is left alone.
+func (e *environment) load(args []string) error {
+	path, named := envFileOf(args)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return nil
+	}
+	if err != nil {
+		return settingError("--env-file", "%w", err)
+	}
+	vars, err := parseEnvFile(path, string(data))
+	if err != nil {
+		return settingError("--env-file", "%w", err)
+	}
+	for _, v := range vars {
+		if _, set := os.LookupEnv(v.name); set {
+			continue
+		}
+		if err := os.Setenv(v.name, v.value); err != nil {
+			return settingError("--env-file", "%s: %s: %w", path, v.name, err)
+		}
+	}
+	e.file = path
+	return nil
+}
+
+func envFileOf(args []string) (path string, named bool) {
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		if v, ok := strings.CutPrefix(arg, "--env-file="); ok {
+			return v, true
+		}
+		if arg == "--env-file" && i+1 < len(args) {
+			return args[i+1], true
+		}
+	}
+	if v := os.Getenv("OPENWAY_ENV_FILE"); v != "" {
+		return v, true
+	}
+	return defaultEnvFile, false
+}
+
+type variable struct{ name, value string }
+
+// parseEnvFile reads NAME=value lines, the last of a name winning: "#" begins a comment at the start of a line or after white space, "export " is
+// skipped, values may stand in quotes ("…" knows \n \t \" \\ \$). Nothing is expanded.
+func parseEnvFile(path, text string) ([]variable, error) {
+	var vars []variable
+	at := make(map[string]int)
+	n := 0
+	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		line = strings.TrimSpace(strings.TrimPrefix(line, "export "))
+		name, value, found := strings.Cut(line, "=")
+		name = strings.TrimSpace(name)
+		if !found || !isVariableName(name) {
+			return nil, fmt.Errorf("%s:%d: expected NAME=value", path, n) // the line itself may be a secret
+		}
+		value, err := unquote(strings.TrimSpace(value))
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %s: %w", path, n, name, err)
+		}
+		if i, again := at[name]; again {
+			vars[i].value = value
+			continue
+		}
+		at[name] = len(vars)
+		vars = append(vars, variable{name, value})
+	}
+	return vars, nil
+}
+
+func isVariableName(s string) bool {
+	for i, c := range s {
+		switch {
+		case c == '_', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', i > 0 && '0' <= c && c <= '9':
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+func unquote(v string) (string, error) {
+	if strings.IndexByte(v, 0) >= 0 {
+		return "", errors.New("a NUL character")
+	}
+	if v == "" || (v[0] != '"' && v[0] != '\'') {
+		for i := range len(v) {
+			if v[i] == '#' && (i == 0 || v[i-1] == ' ' || v[i-1] == '\t') {
+				return strings.TrimSpace(v[:i]), nil
+			}
+		}
+		return v, nil
+	}
+	quote := v[0]
+	var b strings.Builder
+	for i := 1; i < len(v); i++ {
+		switch c := v[i]; {
+		case c == quote:
+			if rest := strings.TrimSpace(v[i+1:]); rest != "" && rest[0] != '#' {
+				return "", errors.New("text after the closing quote")
+			}
+			return b.String(), nil
+		case c == '\\' && quote == '"' && i+1 < len(v):
+			i++
+			switch v[i] {
+			case 'n':
+				b.WriteByte('\n')
+			case 't':
+				b.WriteByte('\t')
+			case '"', '\\', '$', '`':
+				b.WriteByte(v[i])
+			default:
+				b.WriteByte('\\')
+				b.WriteByte(v[i])
+			}
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", errors.New("the closing quote is missing")
+}
+
+// forgetEmpty drops our variables that are set to nothing: compose files write NAME=${NAME:-}, which means "not set".
+func (e *environment) forgetEmpty(m *kong.Application) {
+	e.known = variables(m)
+	for name := range e.known {
+		if v, set := os.LookupEnv(name); set && strings.TrimSpace(v) == "" {
+			_ = os.Unsetenv(name)
+		}
+	}
+}
+
+// variables are the names of all environment variables that flags read.
+func variables(m *kong.Application) map[string]bool {
+	names := make(map[string]bool)
+	var walk func(n *kong.Node)
+	walk = func(n *kong.Node) {
+		for _, f := range n.Flags {
+			for _, name := range f.Envs {
+				names[name] = true
+			}
+		}
+		for _, c := range n.Children {
+			walk(c)
+		}
+	}
+	walk(m.Node)
+	return names
+}

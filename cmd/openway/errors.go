@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// usageError is a mistake on the command line or in a setting's form: exit status 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// asUsage makes kong's complaints ours.
+func asUsage(err error) error {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) {
+		if cmd := parse.Context.Selected(); cmd != nil {
+			return usagef("%w; see %s --help", err, cmd.FullPath())
+		}
+		return usagef("%w; see openway --help", err)
+	}
+	return err
+}
+
+// settingError is a setting that cannot be used: it names the setting.
+func settingError(name, format string, args ...any) error {
+	return fmt.Errorf("%s: %w", name, fmt.Errorf(format, args...))
+}
+
+// message says an error in words for a terminal. It is the one place where kinds of error become the command line's words; the rest
+// of an error's text says what was tried.
+func message(err error) string {
+	var invalid access.Invalid
+	switch {
+	case errors.As(err, &invalid):
+		return invalid.Error()
+	case errors.Is(err, access.ErrOutcomeUnknown):
+		return "the connection to the database broke while it committed: the change may or may not have been made; look before trying again: " + err.Error()
+	case errors.Is(err, access.ErrConflict):
+		return err.Error()
+	case errors.Is(err, access.ErrUnavailable):
+		return "the database cannot be used now: " + err.Error()
+	}
+	return err.Error()
+}

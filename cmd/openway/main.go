@@ -1,0 +1,156 @@
+// Command openway is OpenWay Access: the server that door controllers ask, and every command of its administration.
+//
+// It may import every package of the module and does nothing of its own but reading settings, wiring the parts and printing
+// what the desk says. Exit status: 0 done, 1 it failed, 2 the command line was wrong. An error is one line on standard error that begins with
+// "openway: ".
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+	_ "time/tzdata" // a minimal container has no zone files
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is every command and every setting: a flag, an environment variable and a default in one place.
+type cli struct {
+	settings
+
+	Serve           ServeCmd           `cmd:"" help:"Run the server."`
+	Migrate         MigrateCmd         `cmd:"" help:"Bring the database's schema up to date."`
+	User            UserCmd            `cmd:"" help:"People: create, list, show, set-password, activate, deactivate, delete, erase."`
+	Createsuperuser CreateSuperuserCmd `cmd:"" help:"Make an administrator; asks for what was not given."`
+	Group           GroupCmd           `cmd:"" help:"Groups of people."`
+	Gate            GateCmd            `cmd:"" help:"Gates: places where decisions are taken."`
+	Permission      PermissionCmd      `cmd:"" help:"Who may pass which gate."`
+	Device          DeviceCmd          `cmd:"" help:"Registered phones and their tokens."`
+	Token           TokenCmd           `cmd:"" help:"API tokens of users."`
+	Events          EventsCmd          `cmd:"" help:"The log of decisions."`
+	Audit           AuditCmd           `cmd:"" help:"The log of administrative changes."`
+	Rekey           RekeyCmd           `cmd:"" help:"Seal every token anew under the newest secret key."`
+	Healthcheck     HealthcheckCmd     `cmd:"" help:"Ask the server on this machine how it is, for containers."`
+	Version         VersionCmd         `cmd:"" help:"Print the version."`
+}
+
+// app is what commands run in.
+type app struct {
+	ctx      context.Context
+	in       io.Reader
+	out, err io.Writer
+	now      func() time.Time
+	settings *settings
+	env      environment
+}
+
+func main() {
+	// A log collector or a pager that goes away must not take the process with it.
+	signal.Ignore(syscall.SIGPIPE)
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is main with its surroundings given. It returns the exit status.
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	ctx, stop := untilSignal(context.Background())
+	defer stop()
+	a := &app{ctx: ctx, in: in, out: out, err: errOut, now: time.Now}
+	err := a.run(args)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(errOut, "openway: "+oneLine(message(err)))
+	var usage usageError
+	if errors.As(err, &usage) {
+		return 2
+	}
+	return 1
+}
+
+func (a *app) run(args []string) error {
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("openway"),
+		kong.Description("OpenWay Access: who may pass which gate, and the record of it.\n\n"+
+			"Every flag is an environment variable as well, as its help says. Secrets are given by OPENWAY_SECRET_KEY, POSTGRES_PASSWORD and OPENWAY_PASSWORD alone.\n\n"+
+			"Example:\n\n    openway createsuperuser\n    openway serve"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Tree: false, WrapUpperBound: 110}),
+		kong.DefaultEnvars("OPENWAY"),
+		kong.Writers(a.out, a.err),
+		kong.ExplicitGroups(flagGroups()),
+	)
+	if err != nil {
+		return fmt.Errorf("set up the command line: %w", err)
+	}
+	if err := a.env.load(args); err != nil && !needsNoSettings(args) {
+		return err
+	}
+	a.env.forgetEmpty(parser.Model)
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		return asUsage(err)
+	}
+	a.settings = &c.settings
+	return k.Run(a)
+}
+
+// needsNoSettings: what works even when the environment file cannot be read.
+func needsNoSettings(args []string) bool {
+	for _, arg := range args {
+		switch arg {
+		case "--help", "-h", "version":
+			return true
+		case "--":
+			return false
+		}
+	}
+	return len(args) == 0
+}
+
+// untilSignal ends its context at the first SIGTERM or SIGINT; a second one ends the process at once.
+func untilSignal(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup means it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	stop := make(chan struct{})
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-stop:
+			return
+		}
+		select {
+		case s := <-signals:
+			fmt.Fprintln(os.Stderr, "openway: ended at once by a second signal")
+			code := 1
+			if n, ok := s.(syscall.Signal); ok {
+				code = 128 + int(n)
+			}
+			os.Exit(code)
+		case <-stop:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(stop)
+		cancel()
+	}
+}
+
+// oneLine keeps an error to its one line.
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}

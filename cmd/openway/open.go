@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/user"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/credential"
+	"github.com/openway-access/openway/internal/registry"
+	"github.com/openway-access/openway/internal/store"
+)
+
+// installation is an open database with its keys and its desk: what nearly every command works with.
+type installation struct {
+	store    *store.Store
+	keys     *credential.Keyring
+	desk     *registry.Registry
+	actor    access.Actor // who runs this command
+	idleDays int
+	zone     *time.Location // the site's
+	changed  atomic.Pointer[func()]
+	release  func() // of the lock of serve; nil = not held
+}
+
+// openOptions say how an installation is opened.
+type openOptions struct {
+	noMigrate bool // refuse a database whose schema is behind, instead of migrating it
+	serving   bool // be the only one that serves an SQLite file
+	log       *slog.Logger
+}
+
+// open opens the installation that the settings name, makes and migrates its database, and checks the secret key.
+func (a *app) open() (*installation, error) {
+	log, err := a.commandLogger()
+	if err != nil {
+		return nil, err
+	}
+	return openInstallation(a.ctx, a.settings, openOptions{log: log})
+}
+
+// with runs fn with an open installation.
+func (a *app) with(fn func(ctx context.Context, in *installation) error) error {
+	in, err := a.open()
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(a.ctx, in), in.close())
+}
+
+// openStore opens the database alone, without migrating it.
+func openStore(ctx context.Context, s *settings, log *slog.Logger) (st *store.Store, dsn string, postgres bool, err error) {
+	dsn, postgres, err = s.database()
+	if err != nil {
+		return nil, "", false, err
+	}
+	zone, _, retention, err := s.site()
+	if err != nil {
+		return nil, "", false, err
+	}
+	st, err = store.Open(ctx, store.Options{Database: dsn, Logger: log, Zone: zone, RetentionDays: retention})
+	if err != nil {
+		return nil, "", false, err
+	}
+	return st, dsn, postgres, nil
+}
+
+func openInstallation(ctx context.Context, s *settings, opt openOptions) (in *installation, err error) {
+	_, idleDays, _, err := s.site()
+	if err != nil {
+		return nil, err
+	}
+	src, err := s.secrets(opt.log)
+	if err != nil {
+		return nil, err
+	}
+	if _, postgres, err := s.database(); err != nil {
+		return nil, err
+	} else if postgres && src.primary == nil {
+		return nil, settingError(secretKeyName, "must be set with PostgreSQL: at least %d bytes that only this installation knows (make one: openssl rand -hex 32)", credential.MinKeyLength)
+	}
+	st, dsn, _, err := openStore(ctx, s, opt.log)
+	if err != nil {
+		return nil, err
+	}
+	in = &installation{store: st, idleDays: idleDays, actor: commandActor()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, in.close())
+		}
+	}()
+	if opt.serving { // before the schema is touched
+		if in.release, err = st.LockForServing(); err != nil {
+			return nil, err
+		}
+	}
+	if opt.noMigrate {
+		err = st.CheckSchema(ctx)
+	} else {
+		_, err = st.Migrate(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if in.keys, err = keyring(ctx, st, dsn, src); err != nil {
+		return nil, err
+	}
+	in.desk = registry.New(registry.Config{Store: st, Keys: in.keys, Changed: in.policyChanged, Logger: opt.log, IdleDays: idleDays})
+	if err = in.desk.CheckKey(ctx); err != nil {
+		return nil, wrongKey(src, dsn, err)
+	}
+	site, err := in.desk.Site(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if in.zone, err = time.LoadLocation(site.Zone); err != nil {
+		in.zone = time.UTC
+	}
+	return in, nil
+}
+
+// keyring finds the secret key. A key file is made only for a database that was never used with a key: beside any other a new
+// key would open nothing.
+func keyring(ctx context.Context, st *store.Store, dsn string, src secretSource) (*credential.Keyring, error) {
+	primary := src.primary
+	if primary == nil {
+		path := keyFilePath(dsn)
+		instance, err := st.Instance(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if instance.KeyCheck == "" {
+			if err := makeKeyFile(path); err != nil {
+				return nil, err
+			}
+		}
+		primary, err = readKeyFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s is missing: this database was used with another secret key; restore the file, or set %s", path, secretKeyName)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	keys, err := credential.NewKeyring(primary, src.fallbacks...)
+	if err != nil {
+		return nil, settingError(src.from, "%w", err)
+	}
+	return keys, nil
+}
+
+// wrongKey names where the key came from when it is not the one that sealed the tokens.
+func wrongKey(src secretSource, dsn string, err error) error {
+	if !errors.Is(err, registry.ErrWrongKey) {
+		return err
+	}
+	name := src.from
+	if name == "" {
+		name = keyFilePath(dsn)
+	}
+	return settingError(name, "this is not the secret key that sealed the tokens of this database; give the right one, or give it in %s and run openway rekey", fallbacksName)
+}
+
+// announce names who is told of each change of the policy; nil = nobody.
+func (in *installation) announce(changed func()) {
+	if changed == nil {
+		in.changed.Store(nil)
+		return
+	}
+	in.changed.Store(&changed)
+}
+
+func (in *installation) policyChanged() {
+	if changed := in.changed.Load(); changed != nil {
+		(*changed)()
+	}
+}
+
+// close ends the desk, then the database, then the lock.
+func (in *installation) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var errs []error
+	if in.desk != nil {
+		errs = append(errs, in.desk.Close(ctx))
+	}
+	errs = append(errs, in.store.Close())
+	if in.release != nil {
+		in.release()
+	}
+	return errors.Join(errs...)
+}
+
+// commandActor is who the audit says has run a command: the operating system's user, such as root@host.
+func commandActor() access.Actor {
+	name := strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return access.Actor{Kind: "cli", Label: name + "@" + host}
+}

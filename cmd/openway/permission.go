@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/registry"
+)
+
+// PermissionCmd holds the commands about permissions.
+type PermissionCmd struct {
+	Grant   PermissionGrantCmd   `cmd:"" help:"Let a user or a group through a gate."`
+	Suspend PermissionSuspendCmd `cmd:"" help:"Keep a permission but let it grant nothing."`
+	Revoke  PermissionRevokeCmd  `cmd:"" help:"Remove all permissions of a user or a group at a gate."`
+	List    PermissionListCmd    `cmd:"" help:"List permissions."`
+}
+
+// subjectFlags name whom a permission is about.
+type subjectFlags struct {
+	User  string `placeholder:"USER" help:"The user."`
+	Group string `placeholder:"GROUP" help:"The group, instead of a user."`
+}
+
+func (s subjectFlags) check() error {
+	if (s.User == "") == (s.Group == "") {
+		return usagef("give --user or --group, one of the two")
+	}
+	return nil
+}
+
+// find looks up the gate and the subject.
+func (s subjectFlags) find(ctx context.Context, in *installation, code string) (p access.Permission, err error) {
+	g, err := in.gateNamed(ctx, code)
+	if err != nil {
+		return p, err
+	}
+	p.GateID = g.ID
+	if s.User != "" {
+		u, err := in.userNamed(ctx, s.User)
+		p.UserID = u.ID
+		return p, err
+	}
+	group, err := in.groupNamed(ctx, s.Group)
+	p.GroupID = group.ID
+	return p, err
+}
+
+func (s subjectFlags) shown() string {
+	if s.User != "" {
+		return "user " + s.User
+	}
+	return "group " + s.Group
+}
+
+// periodFlags name when a permission holds.
+type periodFlags struct {
+	From  string `placeholder:"WHEN" help:"Holds from this instant on, such as 2026-11-23 or \"2026-11-23 17:30\" in the site's zone."`
+	Until string `placeholder:"WHEN" help:"Holds until just before this instant."`
+}
+
+func (f periodFlags) fill(a *app, in *installation, p *access.Permission) (err error) {
+	if p.ValidFrom, err = in.instant("from", f.From, a.now()); err != nil {
+		return err
+	}
+	p.ValidUntil, err = in.instant("until", f.Until, a.now())
+	return err
+}
+
+// PermissionGrantCmd grants.
+type PermissionGrantCmd struct {
+	Gate string `arg:"" help:"The gate's code."`
+	subjectFlags
+	periodFlags
+}
+
+// Help is the example of --help.
+func (PermissionGrantCmd) Help() string {
+	return "Example:\n\n    openway permission grant front-in --group staff\n    openway permission grant front-in --user anna --until 2026-12-31"
+}
+
+// Run grants it.
+func (c PermissionGrantCmd) Run(a *app) error {
+	return changePermission(a, c.Gate, c.subjectFlags, c.periodFlags, (*registry.Registry).GrantPermission, "%s may pass gate %s\n", "")
+}
+
+// PermissionSuspendCmd suspends.
+type PermissionSuspendCmd struct {
+	Gate string `arg:"" help:"The gate's code."`
+	subjectFlags
+	periodFlags
+}
+
+// Help is the example of --help.
+func (PermissionSuspendCmd) Help() string {
+	return "The one with exactly this period; without --from and --until the one that always holds.\n\nExample:\n\n    openway permission suspend front-in --user anna"
+}
+
+// Run suspends it.
+func (c PermissionSuspendCmd) Run(a *app) error {
+	return changePermission(a, c.Gate, c.subjectFlags, c.periodFlags, (*registry.Registry).SuspendPermission,
+		"Suspended the permission of %s at gate %s\n", "there is no such permission of %s at gate %s")
+}
+
+func changePermission(a *app, gate string, s subjectFlags, f periodFlags,
+	change func(*registry.Registry, context.Context, access.Actor, access.Permission) (access.Permission, error), done, missing string,
+) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	return a.with(func(ctx context.Context, in *installation) error {
+		p, err := s.find(ctx, in, gate)
+		if err != nil {
+			return err
+		}
+		if err := f.fill(a, in, &p); err != nil {
+			return err
+		}
+		if _, err = change(in.desk, ctx, in.actor, p); errors.Is(err, access.ErrNotFound) && missing != "" {
+			return fmt.Errorf(missing, s.shown(), gate)
+		}
+		if err != nil {
+			return err
+		}
+		a.printf(done, s.shown(), gate)
+		return nil
+	})
+}
+
+// PermissionRevokeCmd removes.
+type PermissionRevokeCmd struct {
+	Gate string `arg:"" optional:"" help:"The gate's code."`
+	subjectFlags
+	ID int64 `name:"id" placeholder:"ID" help:"Only the permission with this id, instead of gate and subject."`
+}
+
+// Help is the example of --help.
+func (PermissionRevokeCmd) Help() string {
+	return "Example:\n\n    openway permission revoke front-in --user anna\n    openway permission revoke --id 12"
+}
+
+// Run removes it.
+func (c PermissionRevokeCmd) Run(a *app) error {
+	if c.ID != 0 {
+		if c.Gate != "" || c.User != "" || c.Group != "" {
+			return usagef("give --id, or a gate with --user or --group")
+		}
+		return a.with(func(ctx context.Context, in *installation) error {
+			err := in.desk.RevokePermission(ctx, in.actor, c.ID)
+			if errors.Is(err, access.ErrNotFound) {
+				return fmt.Errorf("there is no permission %d", c.ID)
+			}
+			if err == nil {
+				a.printf("Revoked permission %d\n", c.ID)
+			}
+			return err
+		})
+	}
+	if c.Gate == "" {
+		return usagef("name the gate, or give --id")
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	return a.with(func(ctx context.Context, in *installation) error {
+		p, err := c.find(ctx, in, c.Gate)
+		if err != nil {
+			return err
+		}
+		n, err := in.desk.RevokePermissions(ctx, in.actor, p.GateID, p.UserID, p.GroupID)
+		if errors.Is(err, access.ErrNotFound) {
+			return fmt.Errorf("%s has no permission at gate %s", c.shown(), c.Gate)
+		}
+		if err != nil {
+			return err
+		}
+		a.printf("Revoked %d permission(s) of %s at gate %s\n", n, c.shown(), c.Gate)
+		return nil
+	})
+}
+
+// PermissionListCmd lists.
+type PermissionListCmd struct {
+	Gate  string `placeholder:"CODE" help:"Only at this gate."`
+	User  string `placeholder:"USER" help:"Only those that name this user."`
+	Group string `placeholder:"GROUP" help:"Only those of this group."`
+	Limit int    `placeholder:"N" help:"At most so many; all if unset."`
+	JSON  bool   `name:"json" help:"One JSON object a line."`
+}
+
+// Help is the example of --help.
+func (PermissionListCmd) Help() string {
+	return "Example:\n\n    openway permission list --gate front-in"
+}
+
+type permissionJSON struct {
+	ID         int64   `json:"id"`
+	Gate       string  `json:"gate"`
+	User       *string `json:"user"`
+	Group      *string `json:"group"`
+	Allow      bool    `json:"allow"`
+	ValidFrom  *string `json:"valid_from"`
+	ValidUntil *string `json:"valid_until"`
+}
+
+func (n *names) permission(ctx context.Context, p access.Permission) (j permissionJSON, err error) {
+	j = permissionJSON{ID: p.ID, Allow: p.Allow, ValidFrom: stamp(p.ValidFrom), ValidUntil: stamp(p.ValidUntil)}
+	if j.Gate, err = n.gate(ctx, p.GateID); err != nil {
+		return j, err
+	}
+	user, err := n.user(ctx, p.UserID)
+	if err != nil {
+		return j, err
+	}
+	group, err := n.group(ctx, p.GroupID)
+	j.User, j.Group = orNull(user), orNull(group)
+	return j, err
+}
+
+func (j permissionJSON) subject() string {
+	if j.User != nil {
+		return "user " + *j.User
+	}
+	if j.Group != nil {
+		return "group " + *j.Group
+	}
+	return ""
+}
+
+func (j permissionJSON) state() string {
+	if !j.Allow {
+		return " (suspended)"
+	}
+	return ""
+}
+
+// Run lists them.
+func (c PermissionListCmd) Run(a *app) error {
+	return a.with(func(ctx context.Context, in *installation) error {
+		f := registry.PermissionFilter{Limit: pageLength}
+		if c.Gate != "" {
+			g, err := in.gateNamed(ctx, c.Gate)
+			if err != nil {
+				return err
+			}
+			f.GateID = g.ID
+		}
+		if c.User != "" {
+			u, err := in.userNamed(ctx, c.User)
+			if err != nil {
+				return err
+			}
+			f.UserID = u.ID
+		}
+		if c.Group != "" {
+			g, err := in.groupNamed(ctx, c.Group)
+			if err != nil {
+				return err
+			}
+			f.GroupID = g.ID
+		}
+		n := in.names()
+		p := a.newPrinter(c.JSON, "ID", "GATE", "SUBJECT", "ALLOW", "FROM", "UNTIL")
+		err := all(func(after int64) ([]access.Permission, error) {
+			f.After = after
+			return in.desk.Permissions(ctx, f)
+		}, func(x access.Permission) int64 { return x.ID }, upTo(c.Limit, func(x access.Permission) error {
+			j, err := n.permission(ctx, x)
+			if err != nil {
+				return err
+			}
+			p.row(j, j.ID, j.Gate, j.subject(), j.Allow, in.shownAt(x.ValidFrom), in.shownAt(x.ValidUntil))
+			return p.err
+		}))
+		if err != nil && !errors.Is(err, errEnough) {
+			return err
+		}
+		return p.end()
+	})
+}

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openway-access/openway/internal/eventlog"
+	"github.com/openway-access/openway/internal/gatekeeper"
+	"github.com/openway-access/openway/internal/httpapi"
+	"github.com/openway-access/openway/internal/server"
+	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/throttle"
+)
+
+// ServeCmd runs the server.
+type ServeCmd struct {
+	serveSettings
+	NoMigrate bool `help:"Refuse to start when the database's schema is behind, instead of migrating it."`
+}
+
+// Help is the example of --help.
+func (ServeCmd) Help() string {
+	return "SIGTERM or SIGINT ends it after every request under way is answered and every event written; a second one ends it at once.\n\n" +
+		"Example:\n\n    openway serve\n    OPENWAY_DATABASE=postgres://openway@db/openway OPENWAY_SECRET_KEY_FILE=/run/secrets/openway openway serve --listen 127.0.0.1:8001"
+}
+
+// serveSettings are the settings of a running server.
+type serveSettings struct {
+	Listen    string `group:"http" placeholder:"ADDRESS" help:"Where to listen: host:port; :8001 is every address of this machine."`
+	PublicURL string `name:"public-url" group:"http" placeholder:"URL" help:"Where people reach the server, such as https://access.example.org."`
+	Language  string `group:"http" placeholder:"en|ru" help:"Language of texts where a request names none of the two; en."`
+
+	AllowedHosts       string `group:"http" env:"ALLOWED_HOSTS,OPENWAY_ALLOWED_HOSTS" placeholder:"HOSTS" help:"Host names that are answered, with commas; .example.org = with all below it; any if unset."`
+	CORSAllowedOrigins string `name:"cors-allowed-origins" group:"http" env:"CORS_ALLOWED_ORIGINS,OPENWAY_CORS_ALLOWED_ORIGINS" placeholder:"ORIGINS" help:"Origins whose scripts may read answers, with commas, such as https://app.example.org."`
+	TrustedProxies     string `group:"http" placeholder:"CIDRS" help:"Proxies whose X-Forwarded-For is believed, with commas, such as 10.0.0.0/8."`
+
+	AccessVerifyRate string `group:"limits" env:"ACCESS_VERIFY_RATE,OPENWAY_ACCESS_VERIFY_RATE" placeholder:"RATE" help:"Verify requests by client address; 30/second."`
+	UserRate         string `group:"limits" placeholder:"RATE" help:"API calls of a signed-in user; 1000/day."`
+	AnonRate         string `group:"limits" placeholder:"RATE" help:"Anonymous API calls by client address; 100/day."`
+	LoginRate        string `group:"limits" placeholder:"RATE" help:"Sign-ins by address and failures by user name; 10/minute."`
+}
+
+// servePlan is what serveSettings say, read and checked.
+type servePlan struct {
+	listen    string
+	publicURL *url.URL // nil = unset
+	language  string
+	hosts     []string
+	origins   []string
+	proxies   []netip.Prefix
+
+	verifyRate, userRate, anonRate, loginRate throttle.Rate
+}
+
+const defaultListen = ":8001"
+
+// plan reads the settings. An error names the setting.
+func (c *serveSettings) plan() (p servePlan, err error) {
+	if p.listen, err = listenAddress(c.Listen); err != nil {
+		return p, err
+	}
+	for _, r := range []struct {
+		name, value, unset string
+		to                 *throttle.Rate
+	}{
+		{"ACCESS_VERIFY_RATE", c.AccessVerifyRate, "30/second", &p.verifyRate},
+		{"OPENWAY_USER_RATE", c.UserRate, "1000/day", &p.userRate},
+		{"OPENWAY_ANON_RATE", c.AnonRate, "100/day", &p.anonRate},
+		{"OPENWAY_LOGIN_RATE", c.LoginRate, "10/minute", &p.loginRate},
+	} {
+		value := r.value
+		if strings.TrimSpace(value) == "" {
+			value = r.unset
+		}
+		if *r.to, err = throttle.ParseRate(value); err != nil {
+			return p, settingError(r.name, "%w", err)
+		}
+	}
+	p.hosts = list(c.AllowedHosts)
+	if _, err := server.ParseHosts(p.hosts); err != nil {
+		return p, settingError("ALLOWED_HOSTS", "%w", err)
+	}
+	for _, o := range list(c.CORSAllowedOrigins) {
+		origin, err := server.ParseOrigin(o)
+		if err != nil {
+			return p, settingError("CORS_ALLOWED_ORIGINS", "%w", err)
+		}
+		p.origins = append(p.origins, origin)
+	}
+	if p.proxies, err = prefixes("OPENWAY_TRUSTED_PROXIES", c.TrustedProxies); err != nil {
+		return p, err
+	}
+	if s := strings.TrimSpace(c.PublicURL); s != "" {
+		u, err := url.Parse(s)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") {
+			return p, settingError("OPENWAY_PUBLIC_URL", "%q is not a URL such as https://access.example.org", s)
+		}
+		p.publicURL = u
+	}
+	switch p.language = strings.ToLower(strings.TrimSpace(c.Language)); p.language {
+	case "":
+		p.language = "en"
+	case "en", "ru":
+	default:
+		return p, settingError("OPENWAY_LANGUAGE", "%q is not en or ru", c.Language)
+	}
+	return p, nil
+}
+
+// listenAddress reads OPENWAY_LISTEN.
+func listenAddress(s string) (string, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return defaultListen, nil
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", settingError("OPENWAY_LISTEN", "%q is not an address such as :8001 or 127.0.0.1:8001", s)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", settingError("OPENWAY_LISTEN", "%q is not a port (0..65535; 0 = any free one)", port)
+	} else {
+		port = strconv.FormatUint(n, 10)
+	}
+	if strings.ContainsAny(host, " /\\@") {
+		return "", settingError("OPENWAY_LISTEN", "%q is not a host or address", host)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// prefixes reads a list of CIDRs and addresses.
+func prefixes(name, s string) (out []netip.Prefix, err error) {
+	for _, item := range list(s) {
+		if a, err := netip.ParseAddr(item); err == nil {
+			a = a.Unmap().WithZone("")
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(item)
+		if err != nil {
+			return nil, settingError(name, "%q is not a network such as 10.0.0.0/8 or an address", item)
+		}
+		if p.Addr().Is4In6() {
+			if p.Bits() < 96 {
+				return nil, settingError(name, "%q: write the IPv4 network as such", item)
+			}
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// Run serves until a signal.
+func (c *ServeCmd) Run(a *app) (err error) {
+	plan, err := c.plan()
+	if err != nil {
+		return err
+	}
+	log, logs, err := a.serverLogger()
+	if err != nil {
+		return err
+	}
+	defer logs.Close(logPatience)
+	a.warnOfStrangers(log)
+	if a.settings.production() && len(plan.hosts) == 0 {
+		log.Warn("this is production and ALLOWED_HOSTS is not set: any Host header is answered")
+	}
+	in, err := openInstallation(a.ctx, a.settings, openOptions{noMigrate: c.NoMigrate, serving: true, log: log})
+	if err != nil {
+		return err
+	}
+	err = serving{plan: plan, log: log}.run(a.ctx, in)
+	err = errors.Join(err, in.close())
+	if err == nil {
+		log.Info("stopped")
+	}
+	return err
+}
+
+// logPatience is how long the end of the process waits for whoever reads the log.
+const logPatience = 2 * time.Second
+
+// serverLogger is the log of a running server, on standard output. Close the writer last.
+func (a *app) serverLogger() (*slog.Logger, *server.LogWriter, error) {
+	level, err := a.settings.level()
+	if err != nil {
+		return nil, nil, err
+	}
+	format, err := a.settings.format(a.out)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := server.NewLogWriter(a.out, format)
+	return slog.New(server.NewLogHandler(w, format, level)), w, nil
+}
+
+// warnOfStrangers tells of variables that look like settings and are none: a misspelt limit is no limit.
+func (a *app) warnOfStrangers(log *slog.Logger) {
+	var strangers []string
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		switch {
+		case !strings.HasPrefix(name, "OPENWAY_"), strings.HasPrefix(name, "OPENWAY_TEST_"), a.env.known[name]:
+		case name == secretKeyName, name == fallbacksName, name == "OPENWAY_PASSWORD":
+		default:
+			strangers = append(strangers, name)
+		}
+	}
+	slices.Sort(strangers)
+	for _, name := range strangers {
+		log.Warn("an environment variable looks like a setting and is none; it is ignored", slog.String("name", name))
+	}
+}
+
+// serving runs the server on an open installation.
+type serving struct {
+	plan      servePlan
+	log       *slog.Logger
+	listening func(net.Addr) // told once connections are accepted; nil = nobody
+}
+
+// run serves until ctx ends, then drains: requests under way are answered, then the event log is closed. The installation stays open.
+func (s serving) run(ctx context.Context, in *installation) (err error) {
+	lanes := 1
+	if in.store.Engine() == store.Postgres {
+		lanes = 2
+	}
+	keeper := gatekeeper.New(gatekeeper.Config{
+		Source: in.store, Keys: in.keys, Events: eventlog.Config{Appender: in.store, Lanes: lanes},
+		VerifyRate: s.plan.verifyRate, IdleDays: in.idleDays, Logger: s.log.With(server.LoggerKey, "openway.gate"),
+	})
+	if err := keeper.Start(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		// Not ctx: it has ended. What was accepted is written all the same.
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = errors.Join(err, keeper.Close(ctx))
+	}()
+	in.announce(keeper.Changed)
+	defer in.announce(nil)
+
+	api := httpapi.New(httpapi.Config{
+		Gatekeeper: keeper, Registry: in.desk, UserRate: s.plan.userRate, AnonRate: s.plan.anonRate, LoginRate: s.plan.loginRate,
+		Language: s.plan.language, Logger: s.log.With(server.LoggerKey, "openway.api"),
+	})
+	front, err := server.New(server.Config{
+		Handler: api, Allowed: api.Methods, Error: api.Error, Ready: in.store.Ping, Logger: s.log.With(server.LoggerKey, "openway.server"),
+		AllowedHosts: s.plan.hosts, CORSOrigins: s.plan.origins, TrustedProxies: s.plan.proxies,
+		HTTPS: s.plan.publicURL != nil && s.plan.publicURL.Scheme == "https",
+	})
+	if err != nil {
+		return err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.plan.listen)
+	if err != nil {
+		return settingError("OPENWAY_LISTEN", "%w", err)
+	}
+
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer stop()
+	tasks.Go(func() { in.retention(s.log).Run(background) })
+
+	s.log.Info("listening", slog.String("address", l.Addr().String()), slog.String("database", in.store.Engine()), slog.String("version", thisRelease().Version))
+	if s.listening != nil {
+		s.listening(l.Addr())
+	}
+	drained := context.AfterFunc(ctx, func() { s.log.Info("draining: answering what was accepted") })
+	defer drained()
+	return front.Serve(ctx, l)
+}
+
+// retention deletes events that are older than the site keeps them.
+func (in *installation) retention(log *slog.Logger) *eventlog.Retention {
+	return eventlog.NewRetention(eventlog.RetentionConfig{
+		Purger: in.store, Pace: eventlog.PaceFor(in.store.Engine()), Logger: log.With(server.LoggerKey, "openway.events"),
+		Days: func(ctx context.Context) (int, error) {
+			site, err := in.desk.Site(ctx)
+			if err != nil {
+				return 0, fmt.Errorf("read the site: %w", err)
+			}
+			return site.RetentionDays, nil
+		},
+	})
+}

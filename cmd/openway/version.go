@@ -1,0 +1,50 @@
+package main
+
+import (
+	"encoding/json"
+	"runtime"
+	"runtime/debug"
+)
+
+// VersionCmd prints what this program is.
+type VersionCmd struct {
+	JSON bool `name:"json" help:"As one JSON object."`
+}
+
+// Help is the example of --help.
+func (VersionCmd) Help() string { return "Example:\n\n    openway version --json" }
+
+// release is what the build knows about itself.
+type release struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func thisRelease() release {
+	r := release{Version: "dev", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return r
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		r.Version = v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			r.Revision = s.Value
+		}
+	}
+	return r
+}
+
+// Run prints it.
+func (c VersionCmd) Run(a *app) error {
+	r := thisRelease()
+	if c.JSON {
+		return json.NewEncoder(a.out).Encode(r)
+	}
+	a.printf("openway %s (%s, %s)\n", r.Version, r.Go, r.Platform)
+	return nil
+}
