@@ -11,6 +11,8 @@ import (
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/eventlog"
+	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/storetest"
 )
 
 // entry is a decision of the policy at hand, to be known again by its request id.
@@ -118,9 +120,9 @@ func TestFaultMatrix(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { run(t, newMemory()) })
 		})
 	})
-	/*	storetest.Each(t, func(t *testing.T, s *store.Store) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		runMatrix(t, func(t *testing.T, run func(*testing.T, database)) { run(t, s) })
-	})*/
+	})
 }
 
 func runMatrix(t *testing.T, with func(*testing.T, func(*testing.T, database))) {
