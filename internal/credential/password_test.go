@@ -46,6 +46,7 @@ func readDjango(tb testing.TB) asDjango {
 }
 
 func TestDjangoHashesVerify(t *testing.T) {
+	t.Parallel()
 	for _, h := range readDjango(t).Hashes {
 		if ok, outdated := VerifyPassword(h.Encoded, h.Password); !ok || !outdated {
 			t.Errorf("VerifyPassword(%q, %q) = %t, %t, want true, true", h.Encoded, h.Password, ok, outdated)
@@ -60,6 +61,7 @@ func TestDjangoHashesVerify(t *testing.T) {
 const referenceHash = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$rk2Mi3E4dgRMg0fHaYaptWVZRKqs//6b6k3/nntqGJk"
 
 func TestArgonHashesVerify(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		encoded, password string
 		ok, outdated      bool
@@ -77,6 +79,7 @@ func TestArgonHashesVerify(t *testing.T) {
 }
 
 func TestHashPassword(t *testing.T) {
+	t.Parallel()
 	form := regexp.MustCompile(`^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$`)
 	seen := map[string]bool{}
 	for _, password := range []string{"correct horse", "correct horse", "пароль с пробелом ", "\x00", strings.Repeat("long", 5000)} {
@@ -211,7 +214,6 @@ func TestSpendVerifyTakesAsLong(t *testing.T) {
 	for _, tt := range []struct{ like, same string }{
 		{"", referenceHash},
 		{"!", referenceHash},
-		{refused[10], referenceHash},
 		{referenceHash, referenceHash},
 		{"$argon2id$v=19$m=38912,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$rk2Mi3E4dgRMg0fHaYaptWVZRKqs//6b6k3/nntqGJk", "$argon2id$v=19$m=38912,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$rk2Mi3E4dgRMg0fHaYaptWVZRKqs//6b6k3/nntqGJk"},
 		{django, django},

@@ -97,7 +97,7 @@ func similar(secret, part []rune) bool {
 //go:embed common_passwords.txt.gz
 var commonPasswords []byte
 
-// isCommon looks a password up in the list. It reads the list each time (about a millisecond, little beside the hash that follows) rather than
+// isCommon looks a password up in the list. It reads the list each time (a millisecond or two, little beside the hash that follows) rather than
 // keep it in memory for the rare day when a password is set.
 func isCommon(password string) (bool, error) {
 	wanted := strings.ToLower(strings.TrimSpace(password))

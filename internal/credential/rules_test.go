@@ -12,6 +12,7 @@ import (
 )
 
 func TestCheckPasswordSaysWhatDjangoSays(t *testing.T) {
+	t.Parallel()
 	codes := map[string]access.Code{
 		"password_too_similar":      access.CodePasswordAlike,
 		"password_too_short":        access.CodePasswordShort,
