@@ -14,7 +14,7 @@ type Builder struct {
 	site        access.PolicySite
 	names       *refs
 	gates       map[ref]*draft
-	users       []uint64 // ref<<32 | active<<31
+	users       []uint64 // ref<<1 | active
 	member      ref      // whose groups are being told
 	groups      []ref    // the groups told for member so far
 	members     []ref    // users whose groups are in sets
@@ -59,11 +59,11 @@ func (b *Builder) Gate(g access.PolicyGate) {
 
 // User tells a user. Groups may come with it or by Member.
 func (b *Builder) User(u access.PolicyUser) {
-	key := uint64(b.names.ref(u.ID)) << 32
+	entry := uint64(b.names.ref(u.ID)) << 1
 	if u.Active {
-		key |= userActive
+		entry |= 1
 	}
-	b.users = append(b.users, key)
+	b.users = append(b.users, entry)
 	for _, g := range u.Groups {
 		b.Member(u.ID, g)
 	}
@@ -112,7 +112,7 @@ func (b *Builder) Permission(p access.PolicyPermission) {
 // Credential tells a credential.
 func (b *Builder) Credential(c access.PolicyCredential) {
 	n := len(b.credentials)
-	if n == 0 || len(b.credentials[n-1].tags) == blockSize {
+	if n == 0 || len(b.credentials[n-1].rows) == blockSize {
 		size := blockSize
 		if n == 0 {
 			size = 16 // a small site's block grows by itself
@@ -143,6 +143,7 @@ func (b *Builder) compileGates() gates {
 		slices.Sort(d.groupKeys)
 		g := d.gate
 		g.users, g.groups = newSorted(d.userKeys), newSorted(d.groupKeys)
+		g.filter()
 		if len(d.dated.users)+len(d.dated.groups) > 0 {
 			slices.SortFunc(d.dated.users, orderGrants)
 			slices.SortFunc(d.dated.groups, orderGrants)
@@ -165,8 +166,8 @@ func (b *Builder) compileUsers() users {
 	var t users
 	page := make([]user, 0, leafSize)
 	next, none := 0, []byte{0}
-	for i, key := range b.users {
-		u := user{ref: ref(key >> 32), active: key&userActive != 0, set: none}
+	for i, entry := range b.users {
+		u := user{ref: ref(entry >> 1), active: entry&1 != 0, set: none}
 		for next < len(b.members) && b.members[next] < u.ref {
 			next++ // members who are no users
 		}

@@ -1,41 +1,53 @@
 package decide
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"maps"
+	"math"
 	"slices"
+	"sort"
 	"unsafe"
 
 	"github.com/openway-access/openway/internal/access"
 )
 
-// credentials is an immutable table of credentials by lookup, in 2^bits shards. The upper bits of the lookup choose the shard and,
-// because digests are spread evenly, tell nearly where in it an entry stands: there is no index beside the entries.
+// credentials is an immutable table of credentials by lookup, in 2^bits shards. The upper bits of the lookup choose the shard, and
+// because digests are spread evenly the next few tell nearly where in it a credential stands: finding one is one reach into memory.
 // Digests that are not spread evenly (nobody can make many) are found all the same, only slower.
 type credentials struct {
 	bits   uint8
 	shards []shard
-	byID   sorted // ref<<32 | the first four bytes of the lookup
+	byID   sorted // ref<<32 | the lookup's tag
 	n      int
 }
 
 const (
-	shardSize = 512  // entries a shard, at most, when the number of shards is chosen
-	shardMost = 2048 // on average, when it is chosen anew
+	shardSize = 512  // credentials a shard, at most, when the number of shards is chosen
+	shardMost = 1024 // on average, when it is chosen anew
+	placeBits = 7    // of the lookup, after those of the shard, choose a place
 )
+
+// key is a lookup as numbers that order like its bytes.
+type key [4]uint64
+
+func newKey(l *access.Lookup) key {
+	return key{binary.BigEndian.Uint64(l[:8]), binary.BigEndian.Uint64(l[8:16]), binary.BigEndian.Uint64(l[16:24]), binary.BigEndian.Uint64(l[24:])}
+}
+
+// tag is the first four bytes of the lookup.
+func (k *key) tag() uint32 { return uint32(k[0] >> 32) }
 
 // shard holds its credentials ordered by lookup, then id.
 type shard struct {
-	tags []uint32 // the first four bytes of the lookup, big-endian
-	rows []row
-	more []more // what few credentials have
+	rows   []row
+	places []uint16 // where the credentials of each place begin; nil in a shard that is being filled or too full for it
+	more   []more   // what few credentials have
 }
 
-// row is one credential, 44 bytes beside its tag.
+// row is one credential, 48 bytes.
 type row struct {
-	rest   [28]byte // of the lookup
+	key    key
 	id     ref
 	user   ref
 	device ref
@@ -57,8 +69,7 @@ type more struct {
 
 // credential is one row of the table, unpacked.
 type credential struct {
-	tag      uint32
-	rest     [28]byte
+	key      key
 	id       ref
 	user     ref
 	device   ref
@@ -68,54 +79,63 @@ type credential struct {
 }
 
 func newCredential(names *refs, c access.PolicyCredential) credential {
-	out := credential{
-		tag: tagOf(&c.Lookup), id: names.ref(c.ID), user: names.ref(c.UserID), device: names.ref(c.DeviceID),
+	return credential{
+		key: newKey(&c.Lookup), id: names.ref(c.ID), user: names.ref(c.UserID), device: names.ref(c.DeviceID),
 		inactive: c.Inactive, idles: c.IdleExpires, more: more{from: c.ValidFrom, until: c.ValidUntil, day: c.LastUsedDay},
 	}
-	copy(out.rest[:], c.Lookup[4:])
-	return out
 }
-
-func tagOf(l *access.Lookup) uint32 { return binary.BigEndian.Uint32(l[:4]) }
 
 // shardOf is the number of the shard for a tag.
 func (t *credentials) shardOf(tag uint32) int { return int(tag >> (32 - t.bits)) }
+
+// placeOf is the number of the place in a shard.
+func placeOf(k *key, bits uint8) int { return int(k[0] << bits >> (64 - placeBits)) }
 
 // find returns the credential with this lookup, nil if there is none.
 func (t *credentials) find(l *access.Lookup) (*shard, *row) {
 	if len(t.shards) == 0 {
 		return nil, nil
 	}
-	tag := tagOf(l)
-	sh := &t.shards[t.shardOf(tag)]
-	rest := (*[28]byte)(l[4:])
-	for i := sh.first(tag, t.bits); i < len(sh.tags) && sh.tags[i] == tag; i++ {
-		if sh.rows[i].rest == *rest {
-			return sh, &sh.rows[i]
+	k := newKey(l)
+	sh := &t.shards[t.shardOf(k.tag())]
+	for i := sh.first(&k, t.bits); i < len(sh.rows); i++ {
+		r := &sh.rows[i]
+		if r.key == k {
+			return sh, r
+		}
+		if r.key[0] > k[0] {
+			break
 		}
 	}
 	return nil, nil
 }
 
-// first is the index of the first entry whose tag is not below tag.
-func (sh *shard) first(tag uint32, bits uint8) int {
-	n := len(sh.tags)
-	i := int(uint64(tag<<bits) * uint64(n) >> 32)
-	for tries := 0; tries < 64; tries++ { // a few steps nearly always
-		switch {
-		case i < n && sh.tags[i] < tag:
-			i++
-		case i > 0 && sh.tags[i-1] >= tag:
-			i--
-		default:
-			return i
-		}
+// first is an index before or at the first credential with k, near it.
+func (sh *shard) first(k *key, bits uint8) int {
+	if sh.places != nil {
+		return int(sh.places[placeOf(k, bits)])
 	}
-	i, _ = slices.BinarySearch(sh.tags, tag)
-	return i
+	return sort.Search(len(sh.rows), func(i int) bool { return sh.rows[i].key[0] >= k[0] })
 }
 
-// more returns what r has beside its row.
+// place fills in places, once sh is in order.
+func (sh *shard) place(bits uint8) {
+	sh.places = nil
+	if len(sh.rows) > math.MaxUint16 {
+		return
+	}
+	places := make([]uint16, 1<<placeBits)
+	at := 0
+	for p := range places {
+		for at < len(sh.rows) && placeOf(&sh.rows[at].key, bits) < p {
+			at++
+		}
+		places[p] = uint16(at)
+	}
+	sh.places = places
+}
+
+// moreOf returns what r has beside its row.
 func (sh *shard) moreOf(r *row) more {
 	if r.bits&rowMore == 0 {
 		return more{day: int32(r.bits & rowDay)}
@@ -126,14 +146,14 @@ func (sh *shard) moreOf(r *row) more {
 func (sh *shard) unpack(i int) credential {
 	r := &sh.rows[i]
 	return credential{
-		tag: sh.tags[i], rest: r.rest, id: r.id, user: r.user, device: r.device,
+		key: r.key, id: r.id, user: r.user, device: r.device,
 		inactive: r.bits&rowInactive != 0, idles: r.bits&rowIdles != 0, more: sh.moreOf(r),
 	}
 }
 
-// add appends c; order is the caller's business.
+// add appends c; order and places are the caller's business.
 func (sh *shard) add(c credential) {
-	r := row{rest: c.rest, id: c.id, user: c.user, device: c.device}
+	r := row{key: c.key, id: c.id, user: c.user, device: c.device}
 	if c.inactive {
 		r.bits |= rowInactive
 	}
@@ -146,32 +166,19 @@ func (sh *shard) add(c credential) {
 		r.bits |= rowMore | uint32(len(sh.more))
 		sh.more = append(sh.more, c.more)
 	}
-	sh.tags = append(sh.tags, c.tag)
 	sh.rows = append(sh.rows, r)
 }
 
-// trimmed is sh without spare room.
-func (sh *shard) trimmed() shard {
-	if cap(sh.rows) > len(sh.rows) {
-		sh.tags, sh.rows = exactly(sh.tags), exactly(sh.rows)
-	}
-	sh.more = exactly(sh.more)
-	return *sh
-}
-
-func newShard(n int) *shard {
-	return &shard{tags: make([]uint32, 0, n), rows: make([]row, 0, n)}
-}
+func newShard(n int) *shard { return &shard{rows: make([]row, 0, n)} }
 
 // order is how credentials stand in a shard.
-func order(a, b *credential) int {
-	if c := cmp.Compare(a.tag, b.tag); c != 0 {
-		return c
+func order(a, b *key, aID, bID ref) int {
+	for i := range a {
+		if a[i] != b[i] {
+			return cmp.Compare(a[i], b[i])
+		}
 	}
-	if c := bytes.Compare(a.rest[:], b.rest[:]); c != 0 {
-		return c
-	}
-	return cmp.Compare(a.id, b.id)
+	return cmp.Compare(aID, bID)
 }
 
 // shardBits chooses the number of shards for n credentials.
@@ -183,68 +190,43 @@ func shardBits(n int) uint8 {
 	return bits
 }
 
-// newCredentials builds the table from blocks of credentials in any order. It takes the blocks apart.
+// newCredentials builds the table from blocks of credentials in any order. It lets go of each block as soon as it can.
 func newCredentials(blocks []*shard) credentials {
 	n := 0
 	for _, b := range blocks {
-		n += len(b.tags)
+		n += len(b.rows)
 	}
 	t := credentials{bits: shardBits(n), n: n}
 	t.shards = make([]shard, 1<<t.bits)
 	sizes := make([]int, len(t.shards))
 	byID := make([]uint64, 0, n)
 	for _, b := range blocks {
-		for i, tag := range b.tags {
-			sizes[t.shardOf(tag)]++
-			byID = append(byID, uint64(b.rows[i].id)<<32|uint64(tag))
+		for i := range b.rows {
+			r := &b.rows[i]
+			sizes[t.shardOf(r.key.tag())]++
+			byID = append(byID, uint64(r.id)<<32|uint64(r.key.tag()))
 		}
 	}
 	if !slices.IsSorted(byID) {
 		slices.Sort(byID)
 	}
 	t.byID = newSorted(byID)
-	byID = nil
 	for i, size := range sizes {
 		t.shards[i] = *newShard(size)
 	}
 	for k, b := range blocks {
-		for i, tag := range b.tags {
-			t.shards[t.shardOf(tag)].add(b.unpack(i))
+		for i := range b.rows {
+			t.shards[t.shardOf(b.rows[i].key.tag())].add(b.unpack(i))
 		}
-		blocks[k] = nil // so that its memory can go while the table grows
+		blocks[k] = nil
 	}
-	var scratch shard
 	for i := range t.shards {
-		t.shards[i].sort(&scratch)
+		sh := &t.shards[i]
+		slices.SortFunc(sh.rows, func(a, b row) int { return order(&a.key, &b.key, a.id, b.id) })
+		sh.more = exactly(sh.more)
+		sh.place(t.bits)
 	}
 	return t
-}
-
-// sort orders sh's entries. scratch is overwritten.
-func (sh *shard) sort(scratch *shard) {
-	places := make([]uint64, len(sh.tags))
-	for i, tag := range sh.tags {
-		places[i] = uint64(tag)<<32 | uint64(i)
-	}
-	slices.Sort(places)
-	scratch.rows = append(scratch.rows[:0], sh.rows...)
-	for i, p := range places {
-		sh.tags[i] = uint32(p >> 32)
-		sh.rows[i] = scratch.rows[uint32(p)]
-	}
-	for i := 1; i < len(sh.tags); i++ { // equal tags are rare: an insertion sort of their rows
-		for k := i; k > 0 && sh.tags[k] == sh.tags[k-1] && orderRows(&sh.rows[k], &sh.rows[k-1]) < 0; k-- {
-			sh.rows[k], sh.rows[k-1] = sh.rows[k-1], sh.rows[k]
-		}
-	}
-	sh.more = exactly(sh.more)
-}
-
-func orderRows(a, b *row) int {
-	if c := bytes.Compare(a.rest[:], b.rest[:]); c != 0 {
-		return c
-	}
-	return cmp.Compare(a.id, b.id)
 }
 
 // credentialEdit is what happens to one shard.
@@ -274,9 +256,9 @@ func (t *credentials) edit(drop []ref, add []credential) credentials {
 	}
 	var outIDs, inIDs []uint64
 	remove := func(id ref) {
-		if key, ok := t.byID.from(uint64(id) << 32); ok && ref(key>>32) == id {
-			outIDs = append(outIDs, key)
-			e := at(uint32(key))
+		if entry, ok := t.byID.from(uint64(id) << 32); ok && ref(entry>>32) == id {
+			outIDs = append(outIDs, entry)
+			e := at(uint32(entry))
 			e.drop = append(e.drop, id)
 		}
 	}
@@ -285,14 +267,14 @@ func (t *credentials) edit(drop []ref, add []credential) credentials {
 	}
 	for i := range add {
 		remove(add[i].id)
-		inIDs = append(inIDs, uint64(add[i].id)<<32|uint64(add[i].tag))
-		e := at(add[i].tag)
+		inIDs = append(inIDs, uint64(add[i].id)<<32|uint64(add[i].key.tag()))
+		e := at(add[i].key.tag())
 		e.add = append(e.add, add[i])
 	}
 	for _, i := range slices.Sorted(maps.Keys(edits)) {
-		before := len(out.shards[i].tags)
-		out.shards[i] = out.shards[i].edit(edits[i])
-		out.n += len(out.shards[i].tags) - before
+		before := len(out.shards[i].rows)
+		out.shards[i] = out.shards[i].edit(edits[i], out.bits)
+		out.n += len(out.shards[i].rows) - before
 	}
 	slices.Sort(outIDs)
 	slices.Sort(inIDs)
@@ -308,17 +290,17 @@ func (t *credentials) edit(drop []ref, add []credential) credentials {
 }
 
 // edit returns sh with e done to it.
-func (sh *shard) edit(e *credentialEdit) shard {
+func (sh *shard) edit(e *credentialEdit, bits uint8) shard {
 	slices.Sort(e.drop)
-	slices.SortFunc(e.add, func(a, b credential) int { return order(&a, &b) })
-	out := newShard(len(sh.tags) + len(e.add))
+	slices.SortFunc(e.add, func(a, b credential) int { return order(&a.key, &b.key, a.id, b.id) })
+	out := newShard(len(sh.rows) + len(e.add))
 	add := e.add
-	for i := range sh.tags {
+	for i := range sh.rows {
 		if _, dropped := slices.BinarySearch(e.drop, sh.rows[i].id); dropped {
 			continue
 		}
 		c := sh.unpack(i)
-		for len(add) > 0 && order(&add[0], &c) < 0 {
+		for len(add) > 0 && order(&add[0].key, &c.key, add[0].id, c.id) < 0 {
 			out.add(add[0])
 			add = add[1:]
 		}
@@ -327,18 +309,23 @@ func (sh *shard) edit(e *credentialEdit) shard {
 	for _, c := range add {
 		out.add(c)
 	}
-	return out.trimmed()
+	if cap(out.rows) > len(out.rows) {
+		out.rows = exactly(out.rows)
+	}
+	out.more = exactly(out.more)
+	out.place(bits)
+	return *out
 }
 
 // byRef finds a credential by its own name.
 func (t *credentials) byRef(id ref) (credential, bool) {
-	key, ok := t.byID.from(uint64(id) << 32)
-	if !ok || ref(key>>32) != id {
+	entry, ok := t.byID.from(uint64(id) << 32)
+	if !ok || ref(entry>>32) != id {
 		return credential{}, false
 	}
-	tag := uint32(key)
-	sh := &t.shards[t.shardOf(tag)]
-	for i := sh.first(tag, t.bits); i < len(sh.tags) && sh.tags[i] == tag; i++ {
+	k := key{entry << 32}
+	sh := &t.shards[t.shardOf(k.tag())]
+	for i := sh.first(&k, t.bits); i < len(sh.rows); i++ {
 		if sh.rows[i].id == id {
 			return sh.unpack(i), true
 		}
@@ -350,7 +337,7 @@ func (t *credentials) bytes() int64 {
 	n := cap(t.shards) * int(unsafe.Sizeof(shard{}))
 	for i := range t.shards {
 		sh := &t.shards[i]
-		n += cap(sh.tags)*4 + cap(sh.rows)*int(unsafe.Sizeof(row{})) + cap(sh.more)*int(unsafe.Sizeof(more{}))
+		n += cap(sh.rows)*int(unsafe.Sizeof(row{})) + cap(sh.places)*2 + cap(sh.more)*int(unsafe.Sizeof(more{}))
 	}
 	return int64(n) + t.byID.bytes()
 }

@@ -42,6 +42,8 @@ type Decision struct {
 // Being suspended denies nothing: another permission may still let the user pass.
 func (s *Snapshot) Decide(r Request) Decision {
 	d := Decision{Outcome: access.Deny, Reason: access.UnknownGate}
+	// The credential is looked for first, though it counts second: it is far away in memory, and the processor looks the gate up while it waits.
+	sh, c := s.credential(r.Lookups)
 	i, ok := s.gates.byCode[r.Gate]
 	if !ok {
 		return d
@@ -50,7 +52,6 @@ func (s *Snapshot) Decide(r Request) Decision {
 	d.GateID = s.id(g.ref)
 
 	d.Reason = access.TokenInvalid
-	sh, c := s.credential(r.Lookups)
 	if c == nil {
 		return d
 	}
@@ -96,7 +97,10 @@ func (s *Snapshot) credential(lookups []access.Lookup) (*shard, *row) {
 
 // granted is the permission that lets the user pass g at the instant at, 0 if none does.
 func (s *Snapshot) granted(g *gate, user ref, groups []byte, at int64) int64 {
-	best := s.plain(g.users, user, 0)
+	best := int64(0)
+	if g.someUsers.has(user) {
+		best = s.plain(&g.users, user, 0)
+	}
 	if g.dated != nil {
 		best = s.dated(g.dated.users, user, at, best)
 	}
@@ -104,7 +108,9 @@ func (s *Snapshot) granted(g *gate, user ref, groups []byte, at int64) int64 {
 		return best
 	}
 	for group, rest := nextGroup(groups, 0); group != 0; group, rest = nextGroup(rest, group) {
-		best = s.plain(g.groups, group, best)
+		if g.someGroups.has(group) {
+			best = s.plain(&g.groups, group, best)
+		}
 		if g.dated != nil {
 			best = s.dated(g.dated.groups, group, at, best)
 		}
@@ -113,7 +119,7 @@ func (s *Snapshot) granted(g *gate, user ref, groups []byte, at int64) int64 {
 }
 
 // plain returns the lower of best (0 = none yet) and the ids of subject's undated permissions.
-func (s *Snapshot) plain(permissions sorted, subject ref, best int64) int64 {
+func (s *Snapshot) plain(permissions *sorted, subject ref, best int64) int64 {
 	entry, ok := permissions.from(uint64(subject) << 32)
 	for ok && ref(entry>>32) == subject {
 		best = lower(best, s.id(ref(entry)))

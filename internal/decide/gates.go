@@ -2,6 +2,7 @@ package decide
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sort"
 	"unsafe"
@@ -25,6 +26,27 @@ type gate struct {
 	users     sorted // plain permissions: user<<32 | permission
 	groups    sorted // plain permissions: group<<32 | permission
 	dated     *dated // nil = none
+
+	// Which users and groups may be in the above: a set of refs modulo 256. Most are not, and need no search.
+	someUsers  filter
+	someGroups filter
+}
+
+// filter is a set of refs modulo 256.
+type filter [4]uint64
+
+func (f *filter) add(r ref) { f[r>>6&3] |= 1 << (r & 63) }
+
+func (f *filter) has(r ref) bool { return f[r>>6&3]&(1<<(r&63)) != 0 }
+
+// note adds the keys of s. A set that fills a leaf has them all, or nearly.
+func (f *filter) note(s sorted) {
+	if s.tree != nil {
+		*f = filter{math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64}
+	}
+	for _, entry := range s.keys {
+		f.add(ref(entry >> 32))
+	}
 }
 
 // dated are a gate's permissions that do not hold at all times, by subject, then permission.
@@ -69,7 +91,15 @@ func (g *gate) with(drop, add []grant) *gate {
 	if len(d.users)+len(d.groups) > 0 {
 		out.dated = &d
 	}
+	out.filter()
 	return &out
+}
+
+// filter brings the filters up to date.
+func (g *gate) filter() {
+	g.someUsers, g.someGroups = filter{}, filter{}
+	g.someUsers.note(g.users)
+	g.someGroups.note(g.groups)
 }
 
 // plain picks the undated grants of users or groups, as the entries of a gate, ascending.

@@ -54,7 +54,7 @@ func exactly[E any](in []E) []E {
 }
 
 // from returns the first entry that is not below key.
-func (s sorted) from(key uint64) (entry uint64, ok bool) {
+func (s *sorted) from(key uint64) (entry uint64, ok bool) {
 	keys := s.keys
 	if t := s.tree; t != nil {
 		i := floor(t.firsts, key, guess(t.firsts, key))

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"unsafe"
@@ -8,20 +9,24 @@ import (
 
 // users is an immutable table of users by ref, in pages of up to leafMost. The zero value is empty.
 type users struct {
-	firsts []uint64 // the ref of each page's first user, shifted up like the keys
+	firsts []uint64 // the ref of each page's first user
 	pages  []userPage
 }
 
-// userPage holds neighbours: for each one number, ref<<32 | active<<31 | where its groups begin in sets.
-// Equal sets of groups stand in a page once, as a rule.
+// userPage holds neighbours. Where a user stands is guessed from the ref, so that the processor fetches the ref (to be sure) and
+// the record at the same time: finding a user, groups included, is one reach into memory.
 type userPage struct {
-	keys []uint64
-	sets []byte
+	refs    []ref
+	records []record
+	long    []byte // sets of groups that do not fit into a record; equal ones stand here once
 }
 
+// record is one user: a byte of flags, then the set of groups or, with userLong, where in long it begins (four bytes).
+type record [16]byte
+
 const (
-	userActive = 1 << 31
-	userGroups = userActive - 1 // the bits that say where the groups begin
+	userActive = 1 << 7
+	userLong   = 1 << 6
 )
 
 // user is one row of the table, unpacked.
@@ -34,62 +39,70 @@ type user struct {
 
 // find looks u up and returns its set of groups.
 func (t *users) find(u ref) (set []byte, active, ok bool) {
-	key := uint64(u)<<32 | 0xffffffff
-	i := floor(t.firsts, key, guess(t.firsts, key))
+	i := floor(t.firsts, uint64(u), guess(t.firsts, uint64(u)))
 	if i < 0 {
 		return nil, false, false
 	}
 	page := &t.pages[i]
-	var near int
-	if i+1 < len(t.firsts) { // the neighbour's first is at hand; the page's own last entry is one more cache line
-		near = min(between(t.firsts[i], t.firsts[i+1], uint64(u)<<32, len(page.keys)), len(page.keys)-1)
-	} else {
-		near = guess(page.keys, uint64(u)<<32)
+	n := len(page.refs)
+	end := uint64(page.refs[n-1]) + 1
+	if i+1 < len(t.firsts) { // at hand, when the page's own last ref is not
+		end = t.firsts[i+1]
 	}
-	at := floor(page.keys, key, near)
-	if at < 0 || ref(page.keys[at]>>32) != u {
-		return nil, false, false
+	at := min(between(t.firsts[i], end, uint64(u), n), n-1)
+	if page.refs[at] != u {
+		if at, ok = slices.BinarySearch(page.refs, u); !ok {
+			return nil, false, false
+		}
 	}
-	return page.sets[page.keys[at]&userGroups:], page.keys[at]&userActive != 0, true
+	set, active = page.record(at)
+	return set, active, true
 }
 
-// row unpacks the i-th user of p.
-func (p *userPage) row(i int) user {
-	k := p.keys[i]
-	return user{ref: ref(k >> 32), active: k&userActive != 0, set: p.sets[k&userGroups:]}
+// record reads the i-th user of p.
+func (p *userPage) record(i int) (set []byte, active bool) {
+	r := &p.records[i]
+	if r[0]&userLong != 0 {
+		return p.long[binary.LittleEndian.Uint32(r[1:5]):], r[0]&userActive != 0
+	}
+	return r[1:], r[0]&userActive != 0
 }
 
 // add appends rows (ascending by ref, distinct), cut into pages of about size each.
 func (t *users) add(rows []user, size int) {
 	for parts := (len(rows) + size - 1) / size; parts > 0; parts-- {
 		n := len(rows) / parts
-		t.firsts = append(t.firsts, uint64(rows[0].ref)<<32)
+		t.firsts = append(t.firsts, uint64(rows[0].ref))
 		t.pages = append(t.pages, newUserPage(rows[:n]))
 		rows = rows[n:]
 	}
 }
 
 func newUserPage(rows []user) userPage {
-	keys := make([]uint64, len(rows))
-	var sets []byte
-	var lately [64]struct{ at, n int } // sets written lately, by a hash
+	p := userPage{refs: make([]ref, len(rows)), records: make([]record, len(rows))}
+	lately := make(map[string]uint32) // the long sets of this page
 	for i, u := range rows {
-		set := u.set[:setLen(u.set)]
-		hash := uint32(2166136261)
-		for _, c := range set {
-			hash = (hash ^ uint32(c)) * 16777619
-		}
-		seen := &lately[hash>>26]
-		if seen.n == 0 || string(sets[seen.at:seen.at+seen.n]) != string(set) {
-			seen.at, seen.n = len(sets), len(set)
-			sets = append(sets, set...)
-		}
-		keys[i] = uint64(u.ref)<<32 | uint64(seen.at)
+		p.refs[i] = u.ref
+		r := &p.records[i]
 		if u.active {
-			keys[i] |= userActive
+			r[0] |= userActive
 		}
+		set := u.set[:setLen(u.set)]
+		if len(set) < len(r) {
+			copy(r[1:], set)
+			continue
+		}
+		at, known := lately[string(set)]
+		if !known {
+			at = uint32(len(p.long))
+			lately[string(set)] = at
+			p.long = append(p.long, set...)
+		}
+		r[0] |= userLong
+		binary.LittleEndian.PutUint32(r[1:5], at)
 	}
-	return userPage{keys: keys, sets: exactly(sets)}
+	p.long = exactly(p.long)
+	return p
 }
 
 // edit returns t with rows (ascending by ref, distinct) put in place of those of the same refs. Untouched pages are shared with t.
@@ -106,7 +119,7 @@ func (t *users) edit(rows []user) users {
 		n := len(rows)
 		if i+1 < len(t.firsts) {
 			n, _ = slices.BinarySearchFunc(rows, t.firsts[i+1], func(u user, first uint64) int {
-				return int(int64(u.ref) - int64(first>>32))
+				return cmp.Compare(uint64(u.ref), first)
 			})
 		}
 		if n == 0 {
@@ -128,16 +141,17 @@ func (t *users) edit(rows []user) users {
 func mergeUsers(page *userPage, rows []user) []user {
 	var out []user
 	if page != nil {
-		for i := range page.keys {
-			old := page.row(i)
-			for len(rows) > 0 && rows[0].ref < old.ref {
+		out = make([]user, 0, len(page.refs)+len(rows))
+		for i, r := range page.refs {
+			for len(rows) > 0 && rows[0].ref < r {
 				if !rows[0].gone {
 					out = append(out, rows[0])
 				}
 				rows = rows[1:]
 			}
-			if len(rows) == 0 || rows[0].ref != old.ref {
-				out = append(out, old)
+			if len(rows) == 0 || rows[0].ref != r {
+				set, active := page.record(i)
+				out = append(out, user{ref: r, active: active, set: set})
 			}
 		}
 	}
@@ -152,7 +166,7 @@ func mergeUsers(page *userPage, rows []user) []user {
 func (t *users) len() int {
 	n := 0
 	for i := range t.pages {
-		n += len(t.pages[i].keys)
+		n += len(t.pages[i].refs)
 	}
 	return n
 }
@@ -160,7 +174,7 @@ func (t *users) len() int {
 func (t *users) bytes() int64 {
 	n := cap(t.firsts)*8 + cap(t.pages)*int(unsafe.Sizeof(userPage{}))
 	for i := range t.pages {
-		n += cap(t.pages[i].keys)*8 + cap(t.pages[i].sets)
+		n += cap(t.pages[i].refs)*4 + cap(t.pages[i].records)*len(record{}) + cap(t.pages[i].long)
 	}
 	return int64(n)
 }
