@@ -63,12 +63,18 @@ func VerifyPassword(encoded, password string) (ok, outdated bool) {
 // SpendVerify takes as long as VerifyPassword takes for a hash like this one, and comes to nothing: an unknown user name then cannot be told
 // from a wrong password by the time it takes. For what VerifyPassword would refuse unread ("", "!…") it is as long as for today's hashes.
 func SpendVerify(like string) {
+	h := alike(like)
+	subtle.ConstantTimeCompare(h.derive("a password of common length"), h.key)
+}
+
+// alike is a hash that costs what verifying like costs.
+func alike(like string) stored {
 	h, known := parseHash(like)
 	if !known {
 		h = today()
 		h.salt, h.key = make([]byte, argonSalt), make([]byte, argonKey)
 	}
-	subtle.ConstantTimeCompare(h.derive("a password of common length"), h.key)
+	return h
 }
 
 // stored is a stored hash taken apart.
