@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/eventlog"
+	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/storetest"
 )
 
 // possible lists the ways in which each step can go wrong at random. Retiring is left alone: nothing depends on it.
@@ -321,4 +324,39 @@ func TestCloseWithoutDatabase(t *testing.T) {
 			t.Errorf("append: %v, want access.ErrUnavailable", err)
 		}
 	})
+}
+
+// TestConservationOnDatabases is TestConservation with the real ones beneath, by the real clock.
+func TestConservationOnDatabases(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		for seed := range uint64(6) {
+			conserve(t, since{s, newestID(t, s)}, seed, 16, 40, eventlog.Config{
+				Lanes: 1 + int(seed/3), MaxBatch: 8, QueueLength: 12, Pause: time.Millisecond,
+				MaxWait: 80 * time.Millisecond, CommitTimeout: time.Duration(40+80*(seed%2)) * time.Millisecond, Quiet: 50 * time.Millisecond,
+			})
+		}
+	})
+}
+
+// since is a store of which only later events are seen.
+type since struct {
+	*store.Store
+	after int64
+}
+
+func newestID(t testing.TB, s *store.Store) int64 {
+	t.Helper()
+	e, err := s.Events(t.Context(), access.EventFilter{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(e) == 0 {
+		return 0
+	}
+	return e[0].ID
+}
+
+func (s since) Events(ctx context.Context, f access.EventFilter) ([]access.Event, error) {
+	all, err := s.Store.Events(ctx, f)
+	return slices.DeleteFunc(all, func(e access.Event) bool { return e.ID <= s.after }), err
 }

@@ -130,7 +130,7 @@ func runMatrix(t *testing.T, with func(*testing.T, func(*testing.T, database))) 
 		t.Run(c.name, func(t *testing.T) {
 			with(t, func(t *testing.T, db database) {
 				f := newFaulty(t, db, c.faults.plan())
-				cfg := eventlog.Config{Appender: f, Policies: f, MaxWait: patient, CommitTimeout: 2 * patient, Pause: impatient / 8}
+				cfg := eventlog.Config{Appender: f, Policies: f, MaxWait: patient, CommitTimeout: 2 * patient, Pause: impatient / 30}
 				if c.maxWait > 0 {
 					cfg.MaxWait = c.maxWait
 				}
