@@ -60,14 +60,14 @@ type FieldError struct {
 }
 
 func (e FieldError) Error() string {
-	s := string(e.Code)
-	if e.Text != "" {
+	s, ok := codeText[e.Code]
+	switch {
+	case !ok && e.Text != "":
 		s = e.Text
-	} else if t, ok := codeText[e.Code]; ok {
-		s = t
-		if strings.Contains(s, "%d") {
-			s = strings.ReplaceAll(s, "%d", strconv.Itoa(e.Limit))
-		}
+	case !ok:
+		s = string(e.Code)
+	case strings.Contains(s, "%d"):
+		s = strings.ReplaceAll(s, "%d", strconv.Itoa(e.Limit))
 	}
 	if e.Field == "" {
 		return s
