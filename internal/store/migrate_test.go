@@ -1,0 +1,207 @@
+package store_test
+
+import (
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/storetest"
+)
+
+func eachEmpty(t *testing.T, fn func(t *testing.T, db storetest.Database)) {
+	t.Helper()
+	for _, engine := range storetest.Engines() {
+		t.Run(engine, func(t *testing.T) { fn(t, storetest.Empty(t, engine)) })
+	}
+}
+
+func TestMigrateANewDatabase(t *testing.T) {
+	eachEmpty(t, func(t *testing.T, db storetest.Database) {
+		s := storetest.OpenWith(t, store.Options{Database: db.DSN, Zone: "Europe/Riga", RetentionDays: 30})
+		err := s.CheckSchema(t.Context())
+		if !errors.Is(err, store.ErrBehind) || !strings.Contains(err.Error(), "0001_initial") {
+			t.Errorf("CheckSchema of an empty database: %v; want %v that names 0001_initial", err, store.ErrBehind)
+		}
+		for i, want := range []int{1, 0} {
+			applied, err := s.Migrate(t.Context())
+			if err != nil || len(applied) != want {
+				t.Fatalf("Migrate, call %d = %v, %v; want %d steps", i+1, applied, err, want)
+			}
+		}
+		if err := s.CheckSchema(t.Context()); err != nil {
+			t.Errorf("CheckSchema after Migrate: %v", err)
+		}
+		status, err := s.MigrationStatus(t.Context())
+		if err != nil || len(status) != 1 || status[0].AppliedAt.IsZero() || status[0].Name != "0001_initial" {
+			t.Errorf("MigrationStatus = %+v, %v; want 0001_initial, applied", status, err)
+		}
+		if m := mustMark(t, s); m.Version != 1 || m.Stamp <= 0 {
+			t.Errorf("the first policy is %v, want version 1 and a stamp", m)
+		}
+		// The seeds work once only.
+		again := storetest.OpenWith(t, store.Options{Database: db.DSN, Zone: "Asia/Tokyo", RetentionDays: 5})
+		if _, err := again.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		err = again.View(t.Context(), func(tx *store.Tx) error {
+			site, err := tx.Site()
+			if site.Zone != "Europe/Riga" || site.RetentionDays != 30 || site.DefaultReleaseMS != access.DefaultReleaseMS {
+				t.Errorf("the site is %+v; want the first seeds", site)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestMigrateAllAtOnce(t *testing.T) {
+	eachEmpty(t, func(t *testing.T, db storetest.Database) {
+		const processes = 4
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		total := 0
+		for range processes {
+			s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+			wg.Go(func() {
+				applied, err := s.Migrate(t.Context())
+				if err != nil {
+					t.Errorf("Migrate beside others: %v", err)
+				}
+				if err := s.CheckSchema(t.Context()); err != nil {
+					t.Errorf("CheckSchema after Migrate beside others: %v", err)
+				}
+				mu.Lock()
+				total += len(applied)
+				mu.Unlock()
+			})
+		}
+		wg.Wait()
+		if total != 1 {
+			t.Errorf("%d processes applied %d steps together, want 1", processes, total)
+		}
+		var rows int
+		if err := raw(t, db).QueryRow(`SELECT (SELECT COUNT(*) FROM site) + (SELECT COUNT(*) FROM change)`).Scan(&rows); err != nil || rows != 2 {
+			t.Errorf("%d rows (%v), want one site and one line in the audit", rows, err)
+		}
+	})
+}
+
+func TestMigrateFinishesWhatACrashLeft(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db storetest.Database, s, _ *store.Store) {
+		for _, table := range []string{"change", "site", "policy"} {
+			mustExec(t, raw(t, db), `DELETE FROM `+table)
+		}
+		if err := s.CheckSchema(t.Context()); !errors.Is(err, store.ErrBehind) {
+			t.Errorf("CheckSchema without first rows: %v, want %v", err, store.ErrBehind)
+		}
+		if _, err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.CheckSchema(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestANewerSchemaIsRefused(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db storetest.Database, s, _ *store.Store) {
+		r := raw(t, db)
+		mustExec(t, r, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, $1)`, true)
+		if err := s.CheckSchema(t.Context()); err != nil {
+			t.Errorf("CheckSchema of a newer schema that lets this program run: %v", err)
+		}
+		if applied, err := s.Migrate(t.Context()); err != nil || len(applied) != 0 {
+			t.Errorf("Migrate of a newer schema that lets this program run = %v, %v", applied, err)
+		}
+		mustExec(t, r, `UPDATE instance SET oldest_binary_schema = 98`)
+		_, migrate := s.Migrate(t.Context())
+		for name, err := range map[string]error{"CheckSchema": s.CheckSchema(t.Context()), "Migrate": migrate} {
+			if !errors.Is(err, store.ErrTooNew) || !strings.Contains(err.Error(), "0098") {
+				t.Errorf("%s of a schema too new: %v; want %v that names 0098", name, err, store.ErrTooNew)
+			}
+		}
+	})
+}
+
+// An SQLite file with a schema is copied before it is migrated.
+func TestMigrateCopiesSQLite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "openway.db")
+	r := raw(t, storetest.Database{Engine: store.SQLite, DSN: path})
+	mustExec(t, r, `CREATE TABLE goose_db_version (id INTEGER PRIMARY KEY AUTOINCREMENT, version_id INTEGER NOT NULL, is_applied INTEGER NOT NULL, tstamp TIMESTAMP DEFAULT (datetime('now')))`)
+	mustExec(t, r, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1), (99, 1)`)
+	mustExec(t, r, `CREATE TABLE old (x)`)
+	mustExec(t, r, `INSERT INTO old VALUES (5)`)
+	s := storetest.OpenWith(t, store.Options{Database: path})
+	_, err := s.Migrate(t.Context())
+	copies, globErr := filepath.Glob(path + ".before-0001_initial-*")
+	if globErr != nil || len(copies) != 1 {
+		t.Fatalf("Migrate (%v) left the copies %v, want one", err, copies)
+	}
+	if info, err := os.Stat(copies[0]); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the copy: %v, %v; want mode 600", info, err)
+	}
+	var x int
+	if err := raw(t, storetest.Database{Engine: store.SQLite, DSN: copies[0]}).QueryRow(`SELECT x FROM old`).Scan(&x); err != nil || x != 5 {
+		t.Errorf("the copy holds %d (%v), want 5", x, err)
+	}
+}
+
+// Both engines have the same tables with the same columns, that take NULL alike.
+func TestSchemasAgree(t *testing.T) {
+	columns := func(engine, query string) map[string]string {
+		rows, err := raw(t, storetest.New(t, engine)).Query(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return collect(t, rows)
+	}
+	lite := columns(store.SQLite, `SELECT m.name || '.' || c.name, c."notnull" = 1 OR c.pk > 0 FROM sqlite_schema m JOIN pragma_table_info(m.name) c
+		WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> 'goose_db_version'`)
+	postgres := columns(store.Postgres, `SELECT c.table_name || '.' || c.column_name, CASE WHEN c.is_nullable = 'NO' THEN 1 ELSE 0 END
+		FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+		WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.table_name <> 'goose_db_version'`)
+	if d := cmp.Diff(lite, postgres); d != "" || len(lite) < 100 {
+		t.Errorf("%d columns (1 = NOT NULL) of SQLite (-) and PostgreSQL (+):\n%s", len(lite), d)
+	}
+	indexes := func(engine, query string) map[string]string {
+		rows, err := raw(t, storetest.New(t, engine)).Query(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return collect(t, rows)
+	}
+	lite = indexes(store.SQLite, `SELECT name, sql LIKE 'CREATE UNIQUE%' FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL`)
+	postgres = indexes(store.Postgres, `SELECT indexname, CASE WHEN indexdef LIKE 'CREATE UNIQUE%' THEN 1 ELSE 0 END FROM pg_indexes
+		WHERE schemaname = 'public' AND indexname NOT LIKE '%_pkey' AND indexname NOT LIKE 'goose%'`)
+	if d := cmp.Diff(lite, postgres); d != "" || len(lite) < 10 {
+		t.Errorf("%d indexes (1 = unique) of SQLite (-) and PostgreSQL (+):\n%s", len(lite), d)
+	}
+}
+
+// collect reads rows of a name and a value.
+func collect(t *testing.T, rows *sql.Rows) map[string]string {
+	t.Helper()
+	defer rows.Close()
+	got := map[string]string{}
+	for rows.Next() {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			t.Fatal(err)
+		}
+		got[name] = value
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
