@@ -2,6 +2,7 @@ package eventlog_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -55,7 +56,13 @@ func conserve(t *testing.T, db database, seed uint64, callers, each int, cfg eve
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	c := &chance{rnd: rnd, p: []float64{0.02, 0.2, 0.6}[seed%3]}
-	f := newFaulty(t, db, fineOnce(claim, cfg.Lanes, c.plan))
+	conserveUnder(t, db, fineOnce(claim, cfg.Lanes, c.plan), c.off, seed, callers, each, cfg)
+}
+
+// conserveUnder does it with a plan of faults that ends when calm is called.
+func conserveUnder(t *testing.T, db database, plan func(step) fault, calm func(), seed uint64, callers, each int, cfg eventlog.Config) {
+	t.Helper()
+	f := newFaulty(t, db, plan)
 	cfg.Appender, cfg.Policies = f, f
 	l := start(t, cfg)
 
@@ -93,7 +100,7 @@ func conserve(t *testing.T, db database, seed uint64, callers, each int, cfg eve
 		})
 	}
 	wg.Wait()
-	c.off()
+	calm()
 	stop(t, l)
 
 	a := takeAccount(t, db)
@@ -359,4 +366,41 @@ func newestID(t testing.TB, s *store.Store) int64 {
 func (s since) Events(ctx context.Context, f access.EventFilter) ([]access.Event, error) {
 	all, err := s.Store.Events(ctx, f)
 	return slices.DeleteFunc(all, func(e access.Event) bool { return e.ID <= s.after }), err
+}
+
+// TestConservationWhenConnectionsAreCut cuts all connections to a PostgreSQL again and again, many of them in the middle of a commit.
+func TestConservationWhenConnectionsAreCut(t *testing.T) {
+	d := storetest.New(t, store.Postgres)
+	s := storetest.OpenWith(t, store.Options{Database: d.DSN})
+	knife, err := sql.Open("pgx", d.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer knife.Close()
+	knife.SetMaxOpenConns(1)
+	done := make(chan struct{})
+	var cuts int
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(30 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			if _, err := knife.Exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`); err != nil {
+				t.Errorf("cut: %v", err)
+				return
+			}
+			cuts++
+		}
+	})
+	calm := func() { close(done); wg.Wait() }
+	conserveUnder(t, s, func(step) fault { return fine }, calm, 0, 16, 150, eventlog.Config{Lanes: 2, MaxBatch: 8, MaxWait: 500 * time.Millisecond, Pause: time.Millisecond, Quiet: 50 * time.Millisecond})
+	t.Logf("cut %d times", cuts)
+	if cuts < 10 {
+		t.Errorf("cut only %d times: this test proves little", cuts)
+	}
 }

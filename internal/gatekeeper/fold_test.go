@@ -112,6 +112,15 @@ func TestFoldedEventHoldsWhatAllShare(t *testing.T) {
 		if mixed.Count != 5 || mixed.PresentedGate != "" || mixed.Fingerprint != "" || mixed.Address != "192.0.2.7" {
 			t.Errorf("different denials folded into %+v, want neither gate nor fingerprint", mixed)
 		}
+		m.change(func() { m.users = map[int64]bool{1: false, 2: false} })
+		g.Changed()
+		synctest.Wait()
+		if e := folded(func(int) gatekeeper.Request { return ask("north", ann) }); e.Reason != access.TokenInvalid || e.UserID != 1 || e.CredentialID != 1 {
+			t.Errorf("denials of one inactive user folded into %+v, want the user and the credential kept", e)
+		}
+		if e := folded(func(i int) gatekeeper.Request { return ask("north", []string{ann, bob}[i%2]) }); e.GateID != north || e.UserID != 0 || e.CredentialID != 0 {
+			t.Errorf("denials of two inactive users folded into %+v, want neither user nor credential", e)
+		}
 	})
 }
 
@@ -165,7 +174,7 @@ func TestThrottle(t *testing.T) {
 		m := newTown(t)
 		g := m.guard(t, func(c *gatekeeper.Config) { c.VerifyRate = perSecond(30) })
 		defer leave(t, g)
-		one, other := netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::1")
+		one := netip.MustParseAddr("192.0.2.7")
 		began := time.Now().UTC().Truncate(time.Microsecond)
 		refused := 0
 		for range 5 { // a hundred requests in each of five seconds
@@ -181,8 +190,10 @@ func TestThrottle(t *testing.T) {
 					}
 				}
 			}
-			if _, ok := g.Admit(other, "r"); !ok {
-				t.Error("another address is refused as well")
+			for i := range 31 { // an IPv6 network counts as one address
+				if _, ok := g.Admit(netip.MustParseAddr(fmt.Sprintf("2001:db8::%x", i+1)), "r"); ok != (i < 30) {
+					t.Errorf("request %d of a network: admitted = %v", i, ok)
+				}
 			}
 			pass(time.Second)
 		}
@@ -192,8 +203,9 @@ func TestThrottle(t *testing.T) {
 		pass(time.Minute)
 		synctest.Wait()
 		e := m.recorded()
-		if len(e) != 1 || e[0].Reason != access.RateLimit || e[0].Count != refused || e[0].Address != "192.0.2.7" || e[0].At != began || e[0].Until.Sub(began) != 4*time.Second {
-			t.Errorf("recorded %+v, want one event of %d refusals between %v and 4s later", e, refused, began)
+		slices.SortFunc(e, func(a, b access.Event) int { return cmp.Compare(b.Count, a.Count) })
+		if len(e) != 2 || e[1].Count != 5 || e[0].Reason != access.RateLimit || e[0].Count != refused || e[0].Address != "192.0.2.7" || e[0].At != began || e[0].Until.Sub(began) != 4*time.Second {
+			t.Errorf("recorded %+v, want one event of %d refusals between %v and 4s later, and one of 5", e, refused, began)
 		}
 		for range 40 {
 			g.Admit(one, "r")

@@ -145,5 +145,10 @@ func TestIdleEndUnconfirmed(t *testing.T) {
 		if a := g.Verify(t.Context(), ask("north", ann)); a.Reason != access.TokenInvalid {
 			t.Errorf("when the database is back: %+v, want TOKEN_INVALID", a)
 		}
+		pass(2 * time.Second)
+		synctest.Wait()
+		if e := m.recorded(); len(e) != 2 || e[1].Reason != access.NoteUnavailable || e[1].GateID != north || e[1].Count != 1 {
+			t.Errorf("recorded %+v, want the denial and word of one refusal at north", e)
+		}
 	})
 }
