@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -43,7 +44,7 @@ func message(err error) string {
 	case errors.Is(err, access.ErrOutcomeUnknown):
 		return "the connection to the database broke while it committed: the change may or may not have been made; look before trying again: " + err.Error()
 	case errors.Is(err, access.ErrConflict):
-		return err.Error()
+		return strings.TrimSuffix(err.Error(), ": "+access.ErrConflict.Error()) // the kind is no news to people
 	case errors.Is(err, access.ErrUnavailable):
 		return "the database cannot be used now: " + err.Error()
 	}

@@ -75,16 +75,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 
 func (a *app) run(args []string) error {
 	var c cli
-	parser, err := kong.New(&c,
-		kong.Name("openway"),
-		kong.Description("OpenWay Access: who may pass which gate, and the record of it.\n\n"+
-			"Every flag is an environment variable as well, as its help says. Secrets are given by OPENWAY_SECRET_KEY, POSTGRES_PASSWORD and OPENWAY_PASSWORD alone.\n\n"+
-			"Example:\n\n    openway createsuperuser\n    openway serve"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Tree: false, WrapUpperBound: 110}),
-		kong.DefaultEnvars("OPENWAY"),
-		kong.Writers(a.out, a.err),
-		kong.ExplicitGroups(flagGroups()),
-	)
+	parser, err := newKong(&c, a.out, a.err)
 	if err != nil {
 		return fmt.Errorf("set up the command line: %w", err)
 	}
@@ -101,6 +92,20 @@ func (a *app) run(args []string) error {
 	}
 	a.settings = &c.settings
 	return k.Run(a)
+}
+
+// newKong reads the command line into c. Help goes to out.
+func newKong(c *cli, out, errOut io.Writer) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("openway"),
+		kong.Description("OpenWay Access: who may pass which gate, and the record of it.\n\n"+
+			"Every flag is an environment variable as well, as its help says. Secrets are given by OPENWAY_SECRET_KEY, POSTGRES_PASSWORD and OPENWAY_PASSWORD alone.\n\n"+
+			"Example:\n\n    openway createsuperuser\n    openway serve"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Tree: false, WrapUpperBound: 110}),
+		kong.DefaultEnvars("OPENWAY"),
+		kong.Writers(out, errOut),
+		kong.ExplicitGroups(flagGroups()),
+	)
 }
 
 // needsNoSettings: what works even when the environment file cannot be read.

@@ -72,7 +72,7 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (st *store.St
 	return st, dsn, postgres, nil
 }
 
-func openInstallation(ctx context.Context, s *settings, opt openOptions) (in *installation, err error) {
+func openInstallation(ctx context.Context, s *settings, opt openOptions) (*installation, error) {
 	_, idleDays, _, err := s.site()
 	if err != nil {
 		return nil, err
@@ -90,40 +90,43 @@ func openInstallation(ctx context.Context, s *settings, opt openOptions) (in *in
 	if err != nil {
 		return nil, err
 	}
-	in = &installation{store: st, idleDays: idleDays, actor: commandActor()}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, in.close())
-		}
-	}()
+	in := &installation{store: st, idleDays: idleDays, actor: commandActor()}
+	if err := in.prepare(ctx, dsn, src, opt); err != nil {
+		return nil, errors.Join(err, in.close())
+	}
+	return in, nil
+}
+
+// prepare makes the schema and the keys ready and opens the desk.
+func (in *installation) prepare(ctx context.Context, dsn string, src secretSource, opt openOptions) (err error) {
 	if opt.serving { // before the schema is touched
-		if in.release, err = st.LockForServing(); err != nil {
-			return nil, err
+		if in.release, err = in.store.LockForServing(); err != nil {
+			return err
 		}
 	}
 	if opt.noMigrate {
-		err = st.CheckSchema(ctx)
+		err = in.store.CheckSchema(ctx)
 	} else {
-		_, err = st.Migrate(ctx)
+		_, err = in.store.Migrate(ctx)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if in.keys, err = keyring(ctx, st, dsn, src); err != nil {
-		return nil, err
+	if in.keys, err = keyring(ctx, in.store, dsn, src); err != nil {
+		return err
 	}
-	in.desk = registry.New(registry.Config{Store: st, Keys: in.keys, Changed: in.policyChanged, Logger: opt.log, IdleDays: idleDays})
-	if err = in.desk.CheckKey(ctx); err != nil {
-		return nil, wrongKey(src, dsn, err)
+	in.desk = registry.New(registry.Config{Store: in.store, Keys: in.keys, Changed: in.policyChanged, Logger: opt.log, IdleDays: in.idleDays})
+	if err := in.desk.CheckKey(ctx); err != nil {
+		return wrongKey(src, dsn, err)
 	}
 	site, err := in.desk.Site(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if in.zone, err = time.LoadLocation(site.Zone); err != nil {
 		in.zone = time.UTC
 	}
-	return in, nil
+	return nil
 }
 
 // keyring finds the secret key. A key file is made only for a database that was never used with a key: beside any other a new

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+func newParser(t *testing.T, c *cli) *kong.Kong {
+	t.Helper()
+	p, err := newKong(c, io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestEveryCommandHasAnExample(t *testing.T) {
+	var walk func(n *kong.Node)
+	leaves := 0
+	walk = func(n *kong.Node) {
+		for _, c := range n.Children {
+			walk(c)
+		}
+		if len(n.Children) == 0 {
+			leaves++
+			if !strings.Contains(n.Detail, "Example:\n\n    ") {
+				t.Errorf("openway %s --help has no example: %q", n.Path(), n.Detail)
+			}
+			if n.Help == "" {
+				t.Errorf("openway %s has no help", n.Path())
+			}
+		}
+	}
+	walk(newParser(t, new(cli)).Model.Node)
+	if leaves < 40 {
+		t.Errorf("found %d commands; something is wrong with this test", leaves)
+	}
+}
+
+// The seed's names have no prefix; everything else is OPENWAY_ and the flag's name.
+func TestEveryFlagIsAVariable(t *testing.T) {
+	seed := map[string]string{
+		"access-verify-rate": "ACCESS_VERIFY_RATE", "allowed-hosts": "ALLOWED_HOSTS", "cors-allowed-origins": "CORS_ALLOWED_ORIGINS",
+		"postgres-db": "POSTGRES_DB", "postgres-user": "POSTGRES_USER", "db-host": "DB_HOST", "db-port": "DB_PORT",
+	}
+	var walk func(n *kong.Node)
+	walk = func(n *kong.Node) {
+		for _, f := range n.Flags {
+			if f.Name == "help" {
+				continue
+			}
+			want := "OPENWAY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+			if s := seed[f.Name]; s != "" {
+				if len(f.Envs) != 2 || f.Envs[0] != s || f.Envs[1] != want {
+					t.Errorf("--%s reads %v, want %s and %s", f.Name, f.Envs, s, want)
+				}
+				continue
+			}
+			if len(f.Envs) == 0 || f.Envs[0] != want {
+				t.Errorf("--%s reads %v, want %s first", f.Name, f.Envs, want)
+			}
+		}
+		for _, c := range n.Children {
+			walk(c)
+		}
+	}
+	walk(newParser(t, new(cli)).Model.Node)
+}
