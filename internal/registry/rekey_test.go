@@ -1,0 +1,105 @@
+package registry_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/registry"
+)
+
+// TestRekey changes the server's key as an operator does: the new one with the old one as a fallback, rekey, the new one alone.
+func TestRekey(t *testing.T) {
+	each(t, func(t *testing.T, d *desk) {
+		ctx := t.Context()
+		if err := d.CheckKey(ctx); err != nil {
+			t.Fatalf("the first key a database sees: %v", err)
+		}
+		ann := d.user("ann")
+		caller := d.token(ann, "ann-token")
+		dev := must(d.RegisterDevice(ctx, app, caller, registry.RegisterInput{}))(t)
+		for i := range 3 {
+			d.token(ann, fmt.Sprintf("ann-token-%d", i))
+		}
+		if err := d.RevokeToken(ctx, clerk, d.caller("ann-token-2").CredentialID); err != nil {
+			t.Fatal(err)
+		}
+
+		alone := open(t, d.db, registry.Config{Keys: keys(t, newKey)})
+		wantKind(t, "start with another key", alone.CheckKey(ctx), registry.ErrWrongKey)
+		_, err := alone.Rekey(ctx, clerk)
+		wantKind(t, "rekey without the old key", err, registry.ErrWrongKey)
+
+		both := open(t, d.db, registry.Config{Keys: keys(t, newKey, oldKey)})
+		if err := both.CheckKey(ctx); err != nil {
+			t.Fatalf("start with the old key as a fallback: %v", err)
+		}
+		both.caller("ann-token")
+		_, err = both.AddToken(ctx, clerk, d.user("bob").ID, "ann-token", "")
+		wantInvalid(t, "a token that stands under the old key", err, "token", access.CodeTaken)
+		d.follow("preparations")
+
+		done, err := both.Rekey(ctx, clerk)
+		if want := (registry.Rekeyed{Sealed: 4, Lookups: 3}); err != nil || done != want {
+			t.Errorf("rekey: got %+v, %v; want %+v", done, err, want)
+		}
+		d.follow("rekey")
+		done, err = both.Rekey(ctx, clerk)
+		if want := (registry.Rekeyed{Already: 4}); err != nil || done != want {
+			t.Errorf("rekey again: got %+v, %v; want %+v", done, err, want)
+		}
+
+		if err := alone.CheckKey(ctx); err != nil {
+			t.Errorf("start with the new key alone: %v", err)
+		}
+		alone.caller("ann-token-1")
+		if kept := must(alone.RegisterDevice(ctx, app, alone.caller("ann-token"), registry.RegisterInput{}))(t); kept.Token != dev.Token {
+			t.Errorf("the phone's token: got %q, want %q", kept.Token, dev.Token)
+		}
+		wantKind(t, "start with the old key", d.CheckKey(ctx), registry.ErrWrongKey)
+	})
+}
+
+// TestRekeyOfManyBatches goes over more tokens than one transaction takes.
+func TestRekeyOfManyBatches(t *testing.T) {
+	each(t, func(t *testing.T, d *desk) {
+		ctx := t.Context()
+		if err := d.CheckKey(ctx); err != nil {
+			t.Fatal(err)
+		}
+		ann := d.user("ann")
+		for i := range 205 {
+			must(d.AddToken(ctx, clerk, ann.ID, fmt.Sprintf("ann-token-%d", i), ""))(t)
+		}
+		both := open(t, d.db, registry.Config{Keys: keys(t, newKey, oldKey)})
+		done, err := both.Rekey(ctx, clerk)
+		if want := (registry.Rekeyed{Sealed: 205, Lookups: 205}); err != nil || done != want {
+			t.Errorf("rekey: got %+v, %v; want %+v", done, err, want)
+		}
+		open(t, d.db, registry.Config{Keys: keys(t, newKey)}).caller("ann-token-204")
+	})
+}
+
+// TestRekeyLeavesTheOldKeyWhileItIsNeeded: a token that no key opens keeps the check at the old key.
+func TestRekeyLeavesTheOldKeyWhileItIsNeeded(t *testing.T) {
+	each(t, func(t *testing.T, d *desk) {
+		ctx := t.Context()
+		strange := open(t, d.db, registry.Config{Keys: keys(t, []byte("strange strange strange strange "))})
+		lost := strange.token(d.user("ann"), "strange-token")
+		if err := d.CheckKey(ctx); err != nil {
+			t.Fatal(err)
+		}
+		d.token(lost.User, "ann-token")
+		both := open(t, d.db, registry.Config{Keys: keys(t, newKey, oldKey)})
+		if done, err := both.Rekey(ctx, clerk); err == nil || done.Sealed != 1 {
+			t.Errorf("rekey: got %+v, %v; want 1 sealed and an error", done, err)
+		}
+		wantKind(t, "the new key alone", open(t, d.db, registry.Config{Keys: keys(t, newKey)}).CheckKey(ctx), registry.ErrWrongKey)
+		if err := both.RevokeToken(ctx, clerk, lost.CredentialID); err != nil {
+			t.Fatal(err)
+		}
+		if done, err := both.Rekey(ctx, clerk); err != nil || done.Already != 1 {
+			t.Errorf("rekey after the token was revoked: got %+v, %v", done, err)
+		}
+	})
+}
