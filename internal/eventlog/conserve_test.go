@@ -333,11 +333,33 @@ func TestCloseWithoutDatabase(t *testing.T) {
 	})
 }
 
+// TestCloseWithHangingDisk: a commit that cannot be interrupted does not keep the log from closing.
+func TestCloseWithHangingDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		f := newFaulty(t, m, script{write: {stallsKept}}.plan())
+		l := start(t, eventlog.Config{Appender: f, Policies: f})
+		done := make(chan error, 1)
+		go func() { done <- l.Append(t.Context(), entry("x", 1, f)) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := l.Close(ctx); !errors.Is(err, access.ErrUnavailable) || time.Since(began) > 3*time.Second {
+			t.Errorf("close: %v after %v, want access.ErrUnavailable soon after a second", err, time.Since(began))
+		}
+		if err := <-done; !errors.Is(err, access.ErrUnavailable) {
+			t.Errorf("append: %v, want access.ErrUnavailable", err)
+		}
+		close(f.release) // what hung comes back and finds nobody
+	})
+}
+
 // TestConservationOnDatabases is TestConservation with the real ones beneath, by the real clock.
 func TestConservationOnDatabases(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		for seed := range uint64(6) {
-			conserve(t, since{s, newestID(t, s)}, seed, 16, 40, eventlog.Config{
+			conserve(t, since{s, newestID(t, s)}, seed, 16, 20, eventlog.Config{
 				Lanes: 1 + int(seed/3), MaxBatch: 8, QueueLength: 12, Pause: time.Millisecond,
 				MaxWait: 80 * time.Millisecond, CommitTimeout: time.Duration(40+80*(seed%2)) * time.Millisecond, Quiet: 50 * time.Millisecond,
 			})
@@ -398,7 +420,7 @@ func TestConservationWhenConnectionsAreCut(t *testing.T) {
 		}
 	})
 	calm := func() { close(done); wg.Wait() }
-	conserveUnder(t, s, func(step) fault { return fine }, calm, 0, 16, 150, eventlog.Config{Lanes: 2, MaxBatch: 8, MaxWait: 500 * time.Millisecond, Pause: time.Millisecond, Quiet: 50 * time.Millisecond})
+	conserveUnder(t, s, func(step) fault { return fine }, calm, 0, 16, 100, eventlog.Config{Lanes: 2, MaxBatch: 8, MaxWait: 500 * time.Millisecond, Pause: time.Millisecond, Quiet: 50 * time.Millisecond})
 	t.Logf("cut %d times", cuts)
 	if cuts < 10 {
 		t.Errorf("cut only %d times: this test proves little", cuts)

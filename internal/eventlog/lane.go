@@ -211,10 +211,6 @@ func (ln *lane) finish() {
 	// An entry that is woken belongs to its caller: nobody else may look at it any more.
 	l.mu.Lock()
 	l.flying[ln.index] = nil
-	recovered := ln.failures > 0 && l.failing
-	if recovered {
-		l.failing = false
-	}
 	l.mu.Unlock()
 	late := 0
 	for i, e := range ln.waiters {
@@ -225,10 +221,10 @@ func (ln *lane) finish() {
 	}
 	clear(ln.posted)
 	clear(ln.batch.Events)
-	ln.failures = 0
-	if recovered {
-		l.cfg.Logger.Info("eventlog: events are written again", "writer", writer)
+	if ln.failures > 1 {
+		l.cfg.Logger.Info("eventlog: events are written again", "lane", ln.index, "writer", writer)
 	}
+	ln.failures = 0
 	if late > 0 {
 		l.noteUnanswered(writer, seq, late)
 	}
@@ -248,8 +244,6 @@ func (ln *lane) giveBack(cause error) {
 	l := ln.log
 	ln.failures++
 	l.mu.Lock()
-	first := !l.failing && l.run.Err() == nil
-	l.failing = true
 	back := make([]*Entry, 0, len(ln.waiters)+len(l.queue))
 	for _, e := range ln.waiters {
 		if e.state.Load() == refused {
@@ -265,8 +259,8 @@ func (ln *lane) giveBack(cause error) {
 	l.mu.Unlock()
 	clear(ln.waiters)
 	clear(ln.posted)
-	if first {
-		l.cfg.Logger.Error("eventlog: events cannot be written; gates are told UNAVAILABLE until they can", "writer", ln.writer, "error", cause)
+	if ln.failures == 2 && l.run.Err() == nil { // the first failure is tried again at once
+		l.cfg.Logger.Error("eventlog: events cannot be written; gates are told UNAVAILABLE until they can", "lane", ln.index, "writer", ln.writer, "error", cause)
 	}
 	// A connection may be broken in a way that only a new one cures; trying a new lane ever more seldom keeps their number small.
 	if ln.writer != 0 && ln.failures >= 2 && ln.failures&(ln.failures-1) == 0 {
@@ -310,6 +304,9 @@ func (ln *lane) abandon(cause error) {
 	ln.writer = 0
 	ln.failures++
 	l.cfg.Logger.Error("eventlog: nobody knows whether a batch was written; its gates are told UNAVAILABLE", "writer", f.writer, "seq", f.seq, "events", f.events, "error", cause)
+	if ln.failures >= 2 {
+		l.pause(ln.failures - 2)
+	}
 }
 
 // claim makes the lane anew.

@@ -51,7 +51,6 @@ type Log struct {
 	started  bool
 	closed   bool // nothing more is accepted by Append
 	gone     bool // nothing more is accepted by Post
-	failing  bool // a lane's last commit failed: said once in the server's log
 	dropWarn bool
 	watched  bool // the reaper is awake
 
@@ -190,7 +189,7 @@ func (l *Log) post(e *Entry) {
 		l.dropped.Add(1)
 		if !l.dropWarn {
 			l.dropWarn = true
-			l.cfg.Logger.Error("eventlog: events that nobody waits for are dropped: too many wait to be recorded", "waiting", len(l.pending))
+			l.cfg.Logger.Error("eventlog: events that nobody waits for are lost: too many wait to be recorded, or the log is closed", "waiting", len(l.pending), "closed", l.gone)
 		}
 		return
 	}
@@ -223,6 +222,9 @@ func (l *Log) Stats() Stats {
 	}
 }
 
+// closeGrace is how long Close waits, once its context has ended, for calls of the database to notice.
+const closeGrace = time.Second
+
 // Close refuses new entries, records those that were accepted, and returns when all are recorded or answered and the lanes are given up. When ctx
 // ends first, what still waits is answered unavailable, and the error says what could not be written.
 func (l *Log) Close(ctx context.Context) error {
@@ -236,34 +238,43 @@ func (l *Log) Close(ctx context.Context) error {
 	l.work.Broadcast()
 	l.mu.Unlock()
 
-	drained := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		defer close(drained)
+		defer close(ended)
 		l.lanes.Wait()
+		close(l.leave)
+		l.aside.Wait()
 	}()
+	stuck := false
 	select {
-	case <-drained:
+	case <-ended:
 	case <-ctx.Done():
 		l.cut()
 		l.mu.Lock()
 		l.work.Broadcast()
 		l.mu.Unlock()
-		<-drained
+		grace := time.NewTimer(closeGrace)
+		defer grace.Stop()
+		select {
+		case <-ended:
+		case <-grace.C:
+			stuck = true // a disk that hangs cannot be interrupted
+		}
 	}
-	close(l.leave)
-	l.aside.Wait()
 	l.cut()
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.gone = true
-	for _, e := range l.queue {
-		e.settle(refused)
+	for _, batch := range append(l.flying, l.queue) {
+		for _, e := range batch {
+			e.settle(refused)
+		}
 	}
 	lost, unsettled := len(l.pending)+len(l.notes.byGate), l.fences.len()
 	l.queue, l.pending = nil, nil
-	if lost+unsettled > 0 {
-		return fmt.Errorf("eventlog: close: %d events without a waiter and the fate of %d batches could not be written: %w", lost, unsettled, access.ErrUnavailable)
+	if lost+unsettled > 0 || stuck {
+		return fmt.Errorf("eventlog: close: %d events without a waiter and the fate of %d batches could not be written (database stuck: %t): %w", lost, unsettled, stuck, access.ErrUnavailable)
 	}
 	return nil
 }

@@ -297,3 +297,52 @@ func TestNoStaleAnswer(t *testing.T) {
 		}
 	}
 }
+
+// restless is a database whose policy moves just before each commit that is not held.
+type restless struct {
+	*store.Store
+	move func()
+}
+
+func (r restless) AppendBatch(ctx context.Context, writer, seq int64, b *access.EventBatch) (bool, error) {
+	r.move()
+	return r.Store.AppendBatch(ctx, writer, seq, b)
+}
+
+// TestPolicyThatMovesWithEachCommit: a batch gets through all the same, decided by the policy that stood when it was written.
+func TestPolicyThatMovesWithEachCommit(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		b := build(t, s, 1)
+		p, in, moves := b.people[0], true, 0
+		cfg := gatekeeper.Config{Source: s, Keys: b.keys, Poll: -1}
+		cfg.Events.Appender = restless{s, func() {
+			in = !in
+			moves++
+			if err := b.let(t.Context(), s, p, in, moves%3); err != nil {
+				t.Errorf("change: %v", err)
+			}
+		}}
+		g := gatekeeper.New(cfg)
+		if err := g.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer leave(t, g)
+		for i := range 20 {
+			a := g.Verify(t.Context(), gatekeeper.Request{Gate: "door", Token: p.token, Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})})
+			if (a.Outcome == access.Allow) != in || a.Reason == access.Unavailable {
+				t.Errorf("request %d: %+v, want allowed = %v", i, a, in)
+			}
+			mark, err := s.PolicyMark(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			events, err := s.Events(t.Context(), access.EventFilter{Limit: 1})
+			if err != nil || len(events) != 1 || events[0].PolicyVersion != mark.Version || events[0].Decision != a.Outcome || events[0].Reason != a.Reason {
+				t.Errorf("request %d: recorded %+v, %v, want what was answered, %+v, by policy %d", i, events, err, a, mark.Version)
+			}
+		}
+		if moves != 40 {
+			t.Errorf("the policy moved %d times, want twice for each of 20 requests", moves)
+		}
+	})
+}
