@@ -25,10 +25,12 @@ func TestDayInTheLife(t *testing.T) {
 	for _, engine := range storetest.Engines() {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			database, err := newSeeds(t, engine).fresh(t)
+			seeds := newSeeds(t, engine)
+			database, err := seeds.fresh()
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer seeds.drop(t, database)
 			p, err := start(database) // with all throttles as they come
 			if err != nil {
 				t.Fatal(err)

@@ -3,6 +3,7 @@ package goldentest
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/openway-access/openway/internal/storetest"
@@ -46,12 +47,14 @@ func runCorpus(t *testing.T, engine string) {
 	t.Logf("%s: %d of %d", engine, good, corpusSize)
 }
 
-// servers gives each case that starts afresh a server on a seeded site. One that nothing has changed serves on; the next one
-// is being started meanwhile.
+// servers gives each case that starts afresh a server on a seeded site. One that nothing has changed serves on; the next ones
+// are being started meanwhile.
 type servers struct {
 	t       *testing.T
+	seeds   seeds
 	next    chan started
 	done    chan struct{}
+	tasks   sync.WaitGroup
 	current *process
 	dirty   bool
 }
@@ -63,49 +66,57 @@ type started struct {
 
 func newServers(t *testing.T, s seeds, env []string) *servers {
 	t.Helper()
-	v := &servers{t: t, next: make(chan started), done: make(chan struct{})}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			var p *process
-			database, err := s.fresh(t)
-			if err == nil {
-				p, err = start(database, env...)
-			}
-			select {
-			case v.next <- started{p, err}:
-			case <-v.done:
-				if p != nil {
-					p.stop(t)
-				}
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
+	v := &servers{t: t, seeds: s, next: make(chan started), done: make(chan struct{})}
+	for range 2 {
+		v.tasks.Go(func() { v.prepare(env) })
+	}
 	t.Cleanup(func() {
 		close(v.done)
-		<-ended
-		if v.current != nil {
-			v.current.stop(t)
-		}
+		v.retire(v.current)
+		v.tasks.Wait()
 	})
 	return v
+}
+
+// prepare starts one server after the other and offers it.
+func (v *servers) prepare(env []string) {
+	for {
+		var p *process
+		database, err := v.seeds.fresh()
+		if err == nil {
+			p, err = start(database, env...)
+		}
+		select {
+		case v.next <- started{p, err}:
+		case <-v.done:
+			v.retire(p)
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// retire ends a server that nobody asks any more.
+func (v *servers) retire(p *process) {
+	if p == nil {
+		return
+	}
+	v.tasks.Go(func() {
+		p.stop(v.t)
+		v.seeds.drop(v.t, p.database)
+	})
 }
 
 // fresh makes sure that the server's site is as it was seeded.
 func (v *servers) fresh() {
 	v.t.Helper()
-	if v.current != nil {
-		if !v.dirty {
-			return
-		}
-		v.current.stop(v.t)
-		v.current = nil
+	if v.current != nil && !v.dirty {
+		return
 	}
+	v.retire(v.current)
+	v.current = nil
 	next := <-v.next
 	if next.err != nil {
 		v.t.Fatal(next.err)

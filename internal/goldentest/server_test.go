@@ -20,6 +20,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver named pgx
 
+	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/storetest"
 )
 
@@ -69,11 +70,12 @@ func throttlesOff() []string {
 type seeds struct {
 	engine   string
 	template string // the database that is copied: a path, or a URL
+	dir      string // where copies go
 }
 
 func newSeeds(t testing.TB, engine string) seeds {
 	t.Helper()
-	s := seeds{engine: engine, template: storetest.New(t, engine).DSN}
+	s := seeds{engine: engine, template: storetest.New(t, engine).DSN, dir: t.TempDir()}
 	run(t, s.template, "apply", "-f", "../../testdata/site.yaml")
 	return s
 }
@@ -94,23 +96,19 @@ func run(t testing.TB, database string, args ...string) []byte {
 	return out
 }
 
-// fresh copies the template.
-func (s seeds) fresh(t testing.TB) (string, error) {
-	if s.engine == "sqlite" {
-		path := filepath.Join(t.TempDir(), "openway.db")
-		for _, suffix := range []string{"", "-wal"} {
-			b, err := os.ReadFile(s.template + suffix)
-			if suffix == "-wal" && os.IsNotExist(err) {
-				continue
-			}
-			if err != nil {
-				return "", err
-			}
-			if err := os.WriteFile(path+suffix, b, 0o600); err != nil {
-				return "", err
-			}
+// fresh copies the template. Drop the copy.
+func (s seeds) fresh() (string, error) {
+	if s.engine == store.SQLite {
+		dir, err := os.MkdirTemp(s.dir, "")
+		if err != nil {
+			return "", err
 		}
-		return path, nil
+		path := filepath.Join(dir, "openway.db")
+		b, err := os.ReadFile(s.template)
+		if err != nil {
+			return "", err
+		}
+		return path, os.WriteFile(path, b, 0o600)
 	}
 	u, err := url.Parse(s.template)
 	if err != nil {
@@ -120,13 +118,23 @@ func (s seeds) fresh(t testing.TB) (string, error) {
 	if err := onServer(fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", to, from)); err != nil {
 		return "", err
 	}
-	t.Cleanup(func() {
-		if err := onServer(fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", to)); err != nil {
-			t.Error(err)
-		}
-	})
 	u.Path = "/" + to
 	return u.String(), nil
+}
+
+// drop removes a database that fresh made, once nobody serves it.
+func (s seeds) drop(t testing.TB, database string) {
+	t.Helper()
+	if s.engine == store.SQLite {
+		return // it goes with the test's directory
+	}
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := onServer(fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", strings.TrimPrefix(u.Path, "/"))); err != nil {
+		t.Error(err)
+	}
 }
 
 func onServer(statement string) error {
@@ -145,10 +153,11 @@ func onServer(statement string) error {
 
 // process is a running openway serve.
 type process struct {
-	address string
-	cmd     *exec.Cmd
-	exited  chan struct{}
-	log     *bytes.Buffer // whole only after it has exited
+	address  string
+	database string
+	cmd      *exec.Cmd
+	exited   chan struct{}
+	log      *bytes.Buffer // whole only after it has exited
 }
 
 // start serves a database on a free port and returns when it is ready.
@@ -165,7 +174,7 @@ func start(database string, env ...string) (*process, error) {
 	if err := l.Close(); err != nil {
 		return nil, err
 	}
-	p := &process{address: address, cmd: exec.Command(path, "serve"), exited: make(chan struct{}), log: new(bytes.Buffer)}
+	p := &process{address: address, database: database, cmd: exec.Command(path, "serve"), exited: make(chan struct{}), log: new(bytes.Buffer)}
 	p.cmd.Env = environment(database, append(env, "OPENWAY_LISTEN="+address)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
