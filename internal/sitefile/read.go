@@ -402,4 +402,3 @@ func clip(s string) string {
 	}
 	return string([]rune(s)[:longest]) + "…"
 }
-
