@@ -117,7 +117,8 @@ func (b *Builder) Credential(c access.PolicyCredential) {
 		if n == 0 {
 			size = 16 // a small site's block grows by itself
 		}
-		b.credentials = append(b.credentials, newShard(size))
+		block := newShard(size)
+		b.credentials = append(b.credentials, &block)
 		n++
 	}
 	b.credentials[n-1].add(newCredential(b.names, c))

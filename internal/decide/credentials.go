@@ -3,7 +3,6 @@ package decide
 import (
 	"cmp"
 	"encoding/binary"
-	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -12,9 +11,9 @@ import (
 	"github.com/openway-access/openway/internal/access"
 )
 
-// credentials is an immutable table of credentials by lookup, in 2^bits shards. The upper bits of the lookup choose the shard, and
-// because digests are spread evenly the next few tell nearly where in it a credential stands: finding one is one reach into memory.
-// Digests that are not spread evenly (nobody can make many) are found all the same, only slower.
+// credentials is an immutable table of credentials by lookup, in 2^bits shards. The upper bits of the lookup choose the shard, the next
+// few a place in it, and because digests are spread evenly the rest tell nearly where in that place a credential stands: finding one is
+// one reach into memory, as a rule. Digests that are not spread evenly (nobody can make many) are found all the same, only slower.
 type credentials struct {
 	bits   uint8
 	shards []shard
@@ -25,7 +24,8 @@ type credentials struct {
 const (
 	shardSize = 512  // credentials a shard, at most, when the number of shards is chosen
 	shardMost = 1024 // on average, when it is chosen anew
-	placeBits = 7    // of the lookup, after those of the shard, choose a place
+	placeBits = 5
+	placeMask = 1<<placeBits - 1
 )
 
 // key is a lookup as numbers that order like its bytes.
@@ -41,8 +41,8 @@ func (k *key) tag() uint32 { return uint32(k[0] >> 32) }
 // shard holds its credentials ordered by lookup, then id.
 type shard struct {
 	rows   []row
-	places []uint16 // where the credentials of each place begin; nil in a shard that is being filled or too full for it
-	more   []more   // what few credentials have
+	more   []more                 // what few credentials have
+	places [1 << placeBits]uint16 // where the rows of each place begin; not kept with more rows than fit the type
 }
 
 // row is one credential, 48 bytes.
@@ -88,51 +88,75 @@ func newCredential(names *refs, c access.PolicyCredential) credential {
 // shardOf is the number of the shard for a tag.
 func (t *credentials) shardOf(tag uint32) int { return int(tag >> (32 - t.bits)) }
 
-// placeOf is the number of the place in a shard.
-func placeOf(k *key, bits uint8) int { return int(k[0] << bits >> (64 - placeBits)) }
-
 // find returns the credential with this lookup, nil if there is none.
 func (t *credentials) find(l *access.Lookup) (*shard, *row) {
-	if len(t.shards) == 0 {
+	if t.n == 0 {
 		return nil, nil
 	}
 	k := newKey(l)
 	sh := &t.shards[t.shardOf(k.tag())]
-	for i := sh.first(&k, t.bits); i < len(sh.rows); i++ {
-		r := &sh.rows[i]
-		if r.key == k {
-			return sh, r
+	rows := sh.rows
+	at := sh.near(k[0] << t.bits)
+	for range 64 {
+		switch {
+		case at < 0 || at >= len(rows):
+			return nil, nil
+		case rows[at].key == k:
+			return sh, &rows[at]
+		case rows[at].key[0] < k[0]:
+			at++
+			if at < len(rows) && rows[at].key[0] > k[0] {
+				return nil, nil
+			}
+			continue
+		case rows[at].key[0] > k[0]:
+			at--
+			if at >= 0 && rows[at].key[0] < k[0] {
+				return nil, nil
+			}
+			continue
 		}
-		if r.key[0] > k[0] {
-			break
+		break // two lookups that share eight bytes
+	}
+	for at = sh.first(k[0]); at < len(rows) && rows[at].key[0] == k[0]; at++ {
+		if rows[at].key == k {
+			return sh, &rows[at]
 		}
 	}
 	return nil, nil
 }
 
-// first is an index before or at the first credential with k, near it.
-func (sh *shard) first(k *key, bits uint8) int {
-	if sh.places != nil {
-		return int(sh.places[placeOf(k, bits)])
+// near is the index where a lookup would stand if the rows of its place were spread quite evenly. inside is how the lookup begins
+// after the bits that chose the shard.
+func (sh *shard) near(inside uint64) int {
+	if len(sh.rows) > math.MaxUint16 {
+		return len(sh.rows) / 2
 	}
-	return sort.Search(len(sh.rows), func(i int) bool { return sh.rows[i].key[0] >= k[0] })
+	p := inside >> (64 - placeBits)
+	from, to := int(sh.places[p]), len(sh.rows)
+	if p < placeMask {
+		to = int(sh.places[p+1])
+	}
+	return from + int(inside<<placeBits>>32*uint64(to-from)>>32)
 }
 
-// place fills in places, once sh is in order.
+// place fills in places. The rows must be in order.
 func (sh *shard) place(bits uint8) {
-	sh.places = nil
 	if len(sh.rows) > math.MaxUint16 {
 		return
 	}
-	places := make([]uint16, 1<<placeBits)
 	at := 0
-	for p := range places {
-		for at < len(sh.rows) && placeOf(&sh.rows[at].key, bits) < p {
+	for p := range sh.places {
+		for at < len(sh.rows) && int(sh.rows[at].key[0]<<bits>>(64-placeBits)) < p {
 			at++
 		}
-		places[p] = uint16(at)
+		sh.places[p] = uint16(at)
 	}
-	sh.places = places
+}
+
+// first is the index of the first row that is not below one whose lookup begins so.
+func (sh *shard) first(begin uint64) int {
+	return sort.Search(len(sh.rows), func(i int) bool { return sh.rows[i].key[0] >= begin })
 }
 
 // moreOf returns what r has beside its row.
@@ -151,7 +175,7 @@ func (sh *shard) unpack(i int) credential {
 	}
 }
 
-// add appends c; order and places are the caller's business.
+// add appends c; order is the caller's business.
 func (sh *shard) add(c credential) {
 	r := row{key: c.key, id: c.id, user: c.user, device: c.device}
 	if c.inactive {
@@ -169,7 +193,7 @@ func (sh *shard) add(c credential) {
 	sh.rows = append(sh.rows, r)
 }
 
-func newShard(n int) *shard { return &shard{rows: make([]row, 0, n)} }
+func newShard(n int) shard { return shard{rows: make([]row, 0, n)} }
 
 // order is how credentials stand in a shard.
 func order(a, b *key, aID, bID ref) int {
@@ -212,7 +236,7 @@ func newCredentials(blocks []*shard) credentials {
 	}
 	t.byID = newSorted(byID)
 	for i, size := range sizes {
-		t.shards[i] = *newShard(size)
+		t.shards[i] = newShard(size)
 	}
 	for k, b := range blocks {
 		for i := range b.rows {
@@ -240,15 +264,13 @@ func (t *credentials) edit(drop []ref, add []credential) credentials {
 	if len(drop) == 0 && len(add) == 0 {
 		return *t
 	}
-	out := *t
-	if len(out.shards) == 0 {
-		out.shards = make([]shard, 1)
-	} else {
-		out.shards = slices.Clone(t.shards)
+	if len(t.shards) == 0 {
+		t = &credentials{shards: make([]shard, 1)}
 	}
-	edits := make(map[int]*credentialEdit)
+	out := *t
+	edits := make(map[int]*credentialEdit) // by number of the shard
 	at := func(tag uint32) *credentialEdit {
-		i := out.shardOf(tag)
+		i := t.shardOf(tag)
 		if edits[i] == nil {
 			edits[i] = &credentialEdit{}
 		}
@@ -271,17 +293,19 @@ func (t *credentials) edit(drop []ref, add []credential) credentials {
 		e := at(add[i].key.tag())
 		e.add = append(e.add, add[i])
 	}
-	for _, i := range slices.Sorted(maps.Keys(edits)) {
-		before := len(out.shards[i].rows)
-		out.shards[i] = out.shards[i].edit(edits[i], out.bits)
-		out.n += len(out.shards[i].rows) - before
+	out.shards = slices.Clone(t.shards)
+	for i, e := range edits {
+		sh := &out.shards[i]
+		before := len(sh.rows)
+		*sh = sh.edit(e, out.bits)
+		out.n += len(sh.rows) - before
 	}
 	slices.Sort(outIDs)
 	slices.Sort(inIDs)
 	out.byID = t.byID.edit(outIDs, inIDs)
-	if out.n > len(out.shards)*shardMost { // a site that grew from nothing: choose the number of shards anew
+	if out.n > shardMost<<out.bits { // a site that grew: choose the number of shards anew
 		blocks := make([]*shard, len(out.shards))
-		for i := range out.shards {
+		for i := range blocks {
 			blocks[i] = &out.shards[i]
 		}
 		return newCredentials(blocks)
@@ -314,7 +338,7 @@ func (sh *shard) edit(e *credentialEdit, bits uint8) shard {
 	}
 	out.more = exactly(out.more)
 	out.place(bits)
-	return *out
+	return out
 }
 
 // byRef finds a credential by its own name.
@@ -323,9 +347,8 @@ func (t *credentials) byRef(id ref) (credential, bool) {
 	if !ok || ref(entry>>32) != id {
 		return credential{}, false
 	}
-	k := key{entry << 32}
-	sh := &t.shards[t.shardOf(k.tag())]
-	for i := sh.first(&k, t.bits); i < len(sh.rows); i++ {
+	sh := &t.shards[t.shardOf(uint32(entry))]
+	for i := sh.first(entry << 32); i < len(sh.rows); i++ {
 		if sh.rows[i].id == id {
 			return sh.unpack(i), true
 		}
@@ -336,8 +359,7 @@ func (t *credentials) byRef(id ref) (credential, bool) {
 func (t *credentials) bytes() int64 {
 	n := cap(t.shards) * int(unsafe.Sizeof(shard{}))
 	for i := range t.shards {
-		sh := &t.shards[i]
-		n += cap(sh.rows)*int(unsafe.Sizeof(row{})) + cap(sh.places)*2 + cap(sh.more)*int(unsafe.Sizeof(more{}))
+		n += cap(t.shards[i].rows)*int(unsafe.Sizeof(row{})) + cap(t.shards[i].more)*int(unsafe.Sizeof(more{}))
 	}
 	return int64(n) + t.byID.bytes()
 }

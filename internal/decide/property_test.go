@@ -55,7 +55,7 @@ func drawDelta(t *rapid.T, m *model, most int) access.PolicyDelta {
 	}
 
 	changed, gone := split(distinct("gates"), "gates gone")
-	d.GoneGates = gone
+	d.GoneGates = slices.Clone(gone)
 	codes := slices.Clone(someCodes)
 	for id, g := range m.gates {
 		if !slices.Contains(changed, id) && !slices.Contains(gone, id) {
@@ -64,7 +64,8 @@ func drawDelta(t *rapid.T, m *model, most int) access.PolicyDelta {
 	}
 	for _, id := range changed {
 		if len(codes) == 0 {
-			break
+			d.GoneGates = append(d.GoneGates, id)
+			continue
 		}
 		i := rapid.IntRange(0, len(codes)-1).Draw(t, "code")
 		d.Gates = append(d.Gates, access.PolicyGate{ID: id, Code: codes[i], ReleaseMS: rapid.SampledFrom([]int{0, 0, 1, 5000}).Draw(t, "release")})
@@ -94,7 +95,7 @@ func drawDelta(t *rapid.T, m *model, most int) access.PolicyDelta {
 	}
 
 	changed, gone = split(distinct("credentials"), "credentials gone")
-	d.GoneCredentials = gone
+	d.GoneCredentials = slices.Clone(gone)
 	lookups := someLookups()
 	for id, c := range m.credentials {
 		if !slices.Contains(changed, id) && !slices.Contains(gone, id) {
@@ -103,7 +104,8 @@ func drawDelta(t *rapid.T, m *model, most int) access.PolicyDelta {
 	}
 	for _, id := range changed {
 		if len(lookups) == 0 {
-			break
+			d.GoneCredentials = append(d.GoneCredentials, id)
+			continue
 		}
 		i := rapid.IntRange(0, len(lookups)-1).Draw(t, "lookup")
 		c := access.PolicyCredential{

@@ -73,9 +73,7 @@ func (s *site) user(name string, options ...userOption) {
 	for _, o := range options {
 		o(s, &u)
 	}
-	for i := range s.tokens[""] {
-		s.tokens[name] = append(s.tokens[name], s.tokens[""][i])
-	}
+	s.tokens[name] = s.tokens[""]
 	delete(s.tokens, "")
 	s.delta.Users = append(s.delta.Users, u)
 }

@@ -45,9 +45,11 @@ func (t *users) find(u ref) (set []byte, active, ok bool) {
 	}
 	page := &t.pages[i]
 	n := len(page.refs)
-	end := uint64(page.refs[n-1]) + 1
-	if i+1 < len(t.firsts) { // at hand, when the page's own last ref is not
+	var end uint64
+	if i+1 < len(t.firsts) { // at hand, while the page's own last ref is far away
 		end = t.firsts[i+1]
+	} else {
+		end = uint64(page.refs[n-1]) + 1
 	}
 	at := min(between(t.firsts[i], end, uint64(u), n), n-1)
 	if page.refs[at] != u {
