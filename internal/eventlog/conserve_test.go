@@ -158,7 +158,7 @@ func fineOnce(s step, n int, plan func(step) fault) func(step) fault {
 }
 
 func TestConservation(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range uint64(90) {
 		synctest.Test(t, func(t *testing.T) {
 			conserve(t, newMemory(), seed, 24, 40, eventlog.Config{
 				Lanes: 1 + int(seed/3)%3, MaxBatch: 1 + int(seed)%17, QueueLength: 4 + int(seed)%40,
@@ -358,7 +358,7 @@ func TestCloseWithHangingDisk(t *testing.T) {
 // TestConservationOnDatabases is TestConservation with the real ones beneath, by the real clock.
 func TestConservationOnDatabases(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
-		for seed := range uint64(6) {
+		for seed := range uint64(5) {
 			conserve(t, since{s, newestID(t, s)}, seed, 16, 20, eventlog.Config{
 				Lanes: 1 + int(seed/3), MaxBatch: 8, QueueLength: 12, Pause: time.Millisecond,
 				MaxWait: 80 * time.Millisecond, CommitTimeout: time.Duration(40+80*(seed%2)) * time.Millisecond, Quiet: 50 * time.Millisecond,
@@ -420,7 +420,7 @@ func TestConservationWhenConnectionsAreCut(t *testing.T) {
 		}
 	})
 	calm := func() { close(done); wg.Wait() }
-	conserveUnder(t, s, func(step) fault { return fine }, calm, 0, 16, 100, eventlog.Config{Lanes: 2, MaxBatch: 8, MaxWait: 500 * time.Millisecond, Pause: time.Millisecond, Quiet: 50 * time.Millisecond})
+	conserveUnder(t, s, func(step) fault { return fine }, calm, 0, 16, 60, eventlog.Config{Lanes: 2, MaxBatch: 8, MaxWait: 500 * time.Millisecond, Pause: time.Millisecond, Quiet: 50 * time.Millisecond})
 	t.Logf("cut %d times", cuts)
 	if cuts < 10 {
 		t.Errorf("cut only %d times: this test proves little", cuts)

@@ -42,9 +42,6 @@ func (e *Entry) settle(state int32) bool {
 	return true
 }
 
-// posted reports whether nobody waits for the entry.
-func (e *Entry) posted() bool { return e.done == nil }
-
 // clean makes sure that no text can keep the batch from being written: one bad byte must not cost others their answers.
 func clean(ev *access.Event) {
 	ev.PresentedGate = cleanText(ev.PresentedGate, 64)

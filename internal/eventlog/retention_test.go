@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +16,15 @@ import (
 
 // ages is a log of which only the age of the events matters, in hours before its clock's noon.
 type ages struct {
+	mu     sync.Mutex
 	at     []time.Time // ascending
 	limits []int
 	err    error
 }
 
 func (a *ages) PurgeEvents(_ context.Context, before time.Time, limit int) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.limits = append(a.limits, limit)
 	n := 0
 	for n < limit && n < len(a.at) && a.at[n].Before(before) {
@@ -31,10 +35,18 @@ func (a *ages) PurgeEvents(_ context.Context, before time.Time, limit int) (int,
 }
 
 func (a *ages) NewestEvent(context.Context) (time.Time, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if len(a.at) == 0 {
 		return time.Time{}, nil
 	}
 	return a.at[len(a.at)-1], nil
+}
+
+func (a *ages) left() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.at)
 }
 
 func hourly(newest time.Time, n int) *ages {
@@ -132,13 +144,13 @@ func TestRetentionRun(t *testing.T) {
 		done := make(chan struct{})
 		go func() { r.Run(ctx); close(done) }()
 		synctest.Wait()
-		if len(a.at) != 25 {
-			t.Errorf("%d events left at once, want 25", len(a.at))
+		if n := a.left(); n != 25 {
+			t.Errorf("%d events left at once, want 25", n)
 		}
 		pass(2*time.Hour + time.Minute)
 		synctest.Wait()
-		if len(a.at) != 23 {
-			t.Errorf("%d events left after two hours, want 23", len(a.at))
+		if n := a.left(); n != 23 {
+			t.Errorf("%d events left after two hours, want 23", n)
 		}
 		cancel()
 		<-done
