@@ -185,7 +185,7 @@ func (postgresDialect) fault(err error) error {
 	}
 	var connect *pgconn.ConnectError
 	var network net.Error
-	if errors.As(err, &connect) || errors.As(err, &network) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) ||
+	if errors.As(err, &connect) || errors.As(err, &network) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
 		return unavailable(err)
 	}
@@ -194,18 +194,25 @@ func (postgresDialect) fault(err error) error {
 
 // unknown: an ERROR that the server replied rolled the transaction back, and what failed before anything was sent did
 // nothing. FATAL and PANIC may come after the commit, as may any loss of the connection or end of the context.
+//
+// "conn closed" proves nothing, although pgx calls it safe to retry: pgx 5.12 also reports a simple query (as COMMIT is one)
+// in this way when the connection broke after it was sent.
 func (postgresDialect) unknown(err error) bool {
 	var reply *pgconn.PgError
 	var connect *pgconn.ConnectError
 	switch {
-	case err == nil, pgconn.SafeToRetry(err), errors.As(err, &connect), errors.Is(err, pgx.ErrTxCommitRollback),
-		errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.Is(err, sql.ErrTxDone):
+	case err == nil, errors.As(err, &connect), errors.Is(err, errNotSent), errors.Is(err, pgx.ErrTxCommitRollback):
 		return false
 	case errors.As(err, &reply):
 		return reply.SeverityUnlocalized != "ERROR" // "" (a server before 9.6) counts as unknown
+	case errors.Is(err, pgconn.ErrConnClosed), errors.Is(err, driver.ErrBadConn):
+		return true
 	}
-	return true
+	return !pgconn.SafeToRetry(err)
 }
+
+// errNotSent: the connection was closed already when a statement was to be sent.
+var errNotSent = fmt.Errorf("the connection was closed before: %w", driver.ErrBadConn)
 
 func (postgresDialect) taken(err error, table string) bool {
 	var reply *pgconn.PgError

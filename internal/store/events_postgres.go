@@ -37,7 +37,7 @@ type eventColumns struct {
 	occurredAt, gate, user, credential, device, permission, controller, policy, count, until []int64
 }
 
-// args are the parameters of appendSQL. The columns keep their memory from batch to batch.
+// args are an empty place for the mode of execution, and the parameters of appendSQL. The columns keep their memory from batch to batch.
 func (c *eventColumns) args(head batchHead, b *access.EventBatch) []any {
 	for _, texts := range []*[]string{&c.kind, &c.presentedGate, &c.decision, &c.reason, &c.address, &c.requestID, &c.fingerprint} {
 		*texts = (*texts)[:0]
@@ -71,21 +71,20 @@ func (c *eventColumns) args(head batchHead, b *access.EventBatch) []any {
 		c.fingerprint = append(c.fingerprint, e.Fingerprint)
 	}
 	return []any{
-		head.writer, head.seq, int64(len(b.Events)), head.oldestAt, head.recordedAt, b.Policy.Version, b.Policy.Stamp,
+		nil, head.writer, head.seq, int64(len(b.Events)), head.oldestAt, head.recordedAt, b.Policy.Version, b.Policy.Stamp,
 		c.kind, c.occurredAt, c.gate, c.presentedGate, c.user, c.credential, c.device, c.permission, c.controller, c.policy,
 		c.decision, c.reason, c.count, c.until, c.address, c.requestID, c.fingerprint,
 	}
 }
 
-// idleCheck: a connection that rested this long is looked at before it is used, because a server that went away meanwhile
-// would otherwise cost a batch its certainty: the first write to a dead connection succeeds.
+// idleCheck: a connection that rested this long is asked for an answer before it is used, because a server that went away
+// meanwhile would otherwise cost a batch its certainty: the first write to a dead connection succeeds.
 const idleCheck = time.Second
 
 // open makes sure that the lane has a connection that was alive a moment ago.
 func (l *lane) open(ctx context.Context, s *Store) error {
 	if l.conn != nil && time.Since(l.used) > idleCheck {
-		err := l.raw(func(c *pgx.Conn) error { return c.PgConn().CheckConn() })
-		if err != nil {
+		if err := l.raw(func(c *pgx.Conn) error { return c.Ping(ctx) }); err != nil {
 			l.drop()
 		}
 	}
@@ -108,6 +107,10 @@ func (l *lane) raw(fn func(c *pgx.Conn) error) error {
 		if !ok {
 			return fmt.Errorf("the driver's connection is a %T", dc)
 		}
+		if c.Conn().IsClosed() {
+			failed = errNotSent
+			return driver.ErrBadConn
+		}
 		if failed = fn(c.Conn()); failed != nil && c.Conn().IsClosed() {
 			return driver.ErrBadConn // tells the pool not to keep it
 		}
@@ -120,23 +123,24 @@ func (l *lane) raw(fn func(c *pgx.Conn) error) error {
 	return errors.Join(failed, err)
 }
 
-// appendPostgres writes a batch by one statement. It is kept prepared under a name, which saves planning it for each batch
-// (a third of its time); where a pooler in transaction mode has no such name on the next server connection, the server's error
-// says so before anything ran, and from then on the lane sends the statement unnamed.
+// appendPostgres writes a batch by one statement. It is kept prepared under a name, which saves parsing and planning it for
+// each batch; where a pooler in transaction mode has no such name on the next server connection, the server's error says
+// so before anything ran, and from then on the lane sends the statement unnamed. default_query_exec_mode in the URL decides otherwise.
 func (s *Store) appendPostgres(ctx context.Context, l *lane, head batchHead, b *access.EventBatch) (landed bool, err error) {
 	if err := l.open(ctx, s); err != nil {
 		return false, err
 	}
 	args := l.columns.args(head, b)
 	run := func(mode pgx.QueryExecMode) (n int64, err error) {
+		args[0] = mode
 		err = l.raw(func(c *pgx.Conn) error {
-			tag, err := c.Exec(ctx, appendSQL, append([]any{mode}, args...)...)
+			tag, err := c.Exec(ctx, appendSQL, args...)
 			n = tag.RowsAffected()
 			return err
 		})
 		return n, err
 	}
-	mode := pgx.QueryExecModeCacheStatement
+	mode := s.appendMode
 	if l.unnamed {
 		mode = pgx.QueryExecModeExec
 	}
@@ -168,7 +172,7 @@ func (s *Store) appendHeldPostgres(ctx context.Context, l *lane, held func(on co
 	}
 	err := s.inTransaction(ctx, l.conn, func(on conn) (bool, error) {
 		return held(on, func(head batchHead, b *access.EventBatch) (bool, error) {
-			r, err := on.ExecContext(ctx, appendSQL, l.columns.args(head, b)...)
+			r, err := on.ExecContext(ctx, appendSQL, l.columns.args(head, b)[1:]...)
 			if err != nil {
 				return false, err
 			}

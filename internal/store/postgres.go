@@ -21,8 +21,9 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 	if err != nil {
 		return errors.New("the URL of the database cannot be read") // pgx's own words may hold the password
 	}
+	s.appendMode = cfg.DefaultQueryExecMode
 	if !strings.Contains(s.opt.Database, "default_query_exec_mode") {
-		cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+		cfg.DefaultQueryExecMode, s.appendMode = pgx.QueryExecModeExec, pgx.QueryExecModeCacheStatement
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second

@@ -23,6 +23,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/openway-access/openway/internal/access"
 )
 
@@ -56,6 +58,8 @@ type Store struct {
 	read *sql.DB
 	// write is the one writing connection of SQLite; nil on PostgreSQL.
 	write *writer
+	// appendMode is how lanes on PostgreSQL send their one statement.
+	appendMode pgx.QueryExecMode
 
 	mu     sync.Mutex
 	lanes  map[int64]*lane
