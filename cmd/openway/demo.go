@@ -66,14 +66,10 @@ func (c *DemoCmd) Run(a *app) (err error) {
 	clock := &demoClock{now: a.now}
 	in, err := openDemo(ctx, filepath.Join(dir, "openway.db"), clock, log)
 	if err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
 	err = c.serve(ctx, a, in, clock, plan, log, dir)
-	err = errors.Join(err, in.close())
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = nil // ended while it was being made
-	}
-	if err == nil {
+	if err = errors.Join(err, in.close()); err == nil {
 		a.printf("The demo is over, its files are gone.\n")
 	}
 	return err
@@ -82,7 +78,7 @@ func (c *DemoCmd) Run(a *app) (err error) {
 func (c *DemoCmd) serve(ctx context.Context, a *app, in *installation, clock *demoClock, plan servePlan, log *slog.Logger, dir string) error {
 	site, err := seedDemo(ctx, in, clock)
 	if err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
 	var greeting sync.WaitGroup
 	defer greeting.Wait()
@@ -100,6 +96,14 @@ func (c *DemoCmd) serve(ctx context.Context, a *app, in *installation, clock *de
 	}}.run(ctx, in)
 	if err == nil && !errors.Is(context.Cause(ctx), context.Canceled) {
 		err = context.Cause(ctx)
+	}
+	return err
+}
+
+// unlessEnded drops the error of work that Ctrl-C broke off: what it was doing is thrown away anyway.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
 	}
 	return err
 }

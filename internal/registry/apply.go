@@ -38,11 +38,12 @@ func (r *Registry) Apply(ctx context.Context, actor access.Actor, site *sitefile
 	if err != nil {
 		return nil, fmt.Errorf("apply %s: %w", site.File, err)
 	}
-	hidden, err := r.compareSecrets(ctx, site, now, opts)
+	bad := &sitefile.Mistakes{File: site.File}
+	hidden, err := r.compareSecrets(ctx, site, now, opts, bad)
 	if err != nil {
 		return nil, err
 	}
-	p := newPlanner(site, now, r.keys, hidden, opts.Prune)
+	p := newPlanner(site, now, r.keys, hidden, opts.Prune, bad)
 	if err := p.make(); err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (c *change) apply(site *sitefile.Site, shown *planner, hidden secrets) erro
 	if err != nil {
 		return err
 	}
-	p := newPlanner(site, now, c.r.keys, hidden, shown.prune)
+	p := newPlanner(site, now, c.r.keys, hidden, shown.prune, &sitefile.Mistakes{File: site.File})
 	if err := p.make(); err != nil {
 		return fmt.Errorf("the site was changed meanwhile (%w): %w", err, access.ErrConflict)
 	}
@@ -110,11 +111,10 @@ func (s secrets) of(u sitefile.User) (seen, hash string) {
 	return "", unusable
 }
 
-// compareSecrets finds out which declared passwords are already in force and holds the others against the rules.
-func (r *Registry) compareSecrets(ctx context.Context, site *sitefile.Site, now *siteState, opts ApplyOptions) (secrets, error) {
+// compareSecrets finds out which declared passwords are already in force and holds the others against the rules, noting in bad what breaks them.
+func (r *Registry) compareSecrets(ctx context.Context, site *sitefile.Site, now *siteState, opts ApplyOptions, bad *sitefile.Mistakes) (secrets, error) {
 	all := secrets{}
 	var compare []func() error
-	bad := &sitefile.Mistakes{File: site.File}
 	for _, u := range site.Users {
 		if u.Password == "" && u.PasswordHash == "" {
 			continue
@@ -146,10 +146,10 @@ func (r *Registry) compareSecrets(ctx context.Context, site *sitefile.Site, now 
 			noteInvalid(bad, u, rules(Password{Plain: u.Password, SkipRules: opts.WeakPasswords}, s.about))
 		}
 	}
-	if err := bad.OrNil(); err != nil {
-		return nil, err
+	if len(bad.List) > 0 {
+		return all, nil // enough to say; hashing takes long
 	}
-	return all, r.refuseEarlier(ctx, site, all, opts)
+	return all, r.refuseEarlier(ctx, site, all, opts, bad)
 }
 
 // compareHash decides about a declared hash without knowing the password. An argon2id hash that is stored is not replaced by one of another
@@ -193,7 +193,7 @@ func noteInvalid(bad *sitefile.Mistakes, u sitefile.User, invalid access.Invalid
 }
 
 // refuseEarlier holds new passwords of users who are there against their last five. It computes their hashes as well.
-func (r *Registry) refuseEarlier(ctx context.Context, site *sitefile.Site, all secrets, opts ApplyOptions) error {
+func (r *Registry) refuseEarlier(ctx context.Context, site *sitefile.Site, all secrets, opts ApplyOptions, bad *sitefile.Mistakes) error {
 	err := r.store.View(ctx, func(tx *store.Tx) (err error) {
 		for name, s := range all {
 			if s.userID == 0 || !s.set {
@@ -208,16 +208,19 @@ func (r *Registry) refuseEarlier(ctx context.Context, site *sitefile.Site, all s
 	if err != nil {
 		return err
 	}
-	return r.hashWhere(ctx, site, all, opts, func(s *secret) bool { return s.userID != 0 })
+	return r.hashWhere(ctx, site, all, opts, bad, func(s *secret) bool { return s.userID != 0 })
 }
 
 // hashSecrets computes the hashes that are still missing: those of new users.
 func (r *Registry) hashSecrets(ctx context.Context, site *sitefile.Site, all secrets, opts ApplyOptions) error {
-	return r.hashWhere(ctx, site, all, opts, func(s *secret) bool { return s.userID == 0 })
+	bad := &sitefile.Mistakes{File: site.File}
+	if err := r.hashWhere(ctx, site, all, opts, bad, func(s *secret) bool { return s.userID == 0 }); err != nil {
+		return err
+	}
+	return bad.OrNil()
 }
 
-func (r *Registry) hashWhere(ctx context.Context, site *sitefile.Site, all secrets, opts ApplyOptions, which func(*secret) bool) error {
-	bad := &sitefile.Mistakes{File: site.File}
+func (r *Registry) hashWhere(ctx context.Context, site *sitefile.Site, all secrets, opts ApplyOptions, bad *sitefile.Mistakes, which func(*secret) bool) error {
 	var mu sync.Mutex
 	var work []func() error
 	for _, u := range site.Users {
@@ -238,7 +241,7 @@ func (r *Registry) hashWhere(ctx context.Context, site *sitefile.Site, all secre
 	if err := inParallel(ctx, work, opts.Progress); err != nil {
 		return fmt.Errorf("hash passwords of %s: %w", site.File, err)
 	}
-	return bad.OrNil()
+	return nil
 }
 
 // inParallel does heavy work on all cores. It returns the first error.

@@ -33,10 +33,10 @@ type planner struct {
 	keptPhones map[int64]bool // devices
 }
 
-func newPlanner(file *sitefile.Site, now *siteState, keys *credential.Keyring, s secrets, prune bool) *planner {
+func newPlanner(file *sitefile.Site, now *siteState, keys *credential.Keyring, s secrets, prune bool, bad *sitefile.Mistakes) *planner {
 	return &planner{
 		file: file, now: now, keys: keys, secrets: s, prune: prune,
-		bad: &sitefile.Mistakes{File: file.File}, plan: &Plan{},
+		bad: bad, plan: &Plan{},
 		groups: map[string]*access.Group{}, users: map[string]*access.User{}, gates: map[string]*access.Gate{},
 		kept: map[any]bool{}, replaced: map[any]string{}, keptRows: map[int64]bool{}, keptPhones: map[int64]bool{},
 	}
