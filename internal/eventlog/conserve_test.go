@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -363,6 +364,35 @@ func TestConservationOnDatabases(t *testing.T) {
 				Lanes: 1 + int(seed/3), MaxBatch: 8, QueueLength: 12, Pause: time.Millisecond,
 				MaxWait: 80 * time.Millisecond, CommitTimeout: time.Duration(40+80*(seed%2)) * time.Millisecond, Quiet: 50 * time.Millisecond,
 			})
+		}
+	})
+}
+
+// TestFullBatches fills batches to the brim, on each engine.
+func TestFullBatches(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		f := newFaulty(t, s, script{write: {stallsKept}}.plan())
+		l := start(t, eventlog.Config{Appender: f, Policies: f, MaxWait: patient})
+		const callers = 1 + 2*512
+		var wg sync.WaitGroup
+		for i := range callers {
+			wg.Go(func() {
+				if err := l.Append(t.Context(), entry(fmt.Sprint(i), 1, f)); err != nil {
+					t.Errorf("append %d: %v", i, err)
+				}
+			})
+		}
+		for l.Stats().Queued < callers-512 { // the first batch, which stalls, may have taken some
+			runtime.Gosched()
+		}
+		close(f.release)
+		wg.Wait()
+		stop(t, l)
+		if a := takeAccount(t, s); len(a.decisions) != callers {
+			t.Errorf("%d decisions in the log, want %d", len(a.decisions), callers)
+		}
+		if n := l.Stats().Batches; n > 4 {
+			t.Errorf("%d batches, want at most 4", n)
 		}
 	})
 }

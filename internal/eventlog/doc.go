@@ -1,6 +1,6 @@
 // Package eventlog makes decisions durable: it gathers the requests that wait, writes them in one commit (group commit) and then wakes
-// them. It also reads back nothing itself and keeps no policy; it imports access alone and names the little it needs of others
-// (Appender, Policies, Purger).
+// them. It also deletes events that are older than the site keeps them. It holds no policy and no SQL, imports access alone, and names the
+// little it needs of others: Appender, Policies, Purger, and Reader for those who read the log back.
 //
 // # What it promises
 //

@@ -27,8 +27,7 @@ func entry(id string, gate int64, p eventlog.Policies) *eventlog.Entry {
 	return e
 }
 
-// after lets the faults happen to the first calls of a step, one each; later calls are fine. A last fault "always" in effect
-// until the returned stop is called is written as repeat.
+// script lists the faults of the first calls of each step, one for each call; later calls are fine.
 type script map[step][]fault
 
 func (s script) plan() func(step) fault {
