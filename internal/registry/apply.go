@@ -34,7 +34,7 @@ var ErrDeclined = errors.New("nothing was changed")
 // Passwords are hashed before the transaction; a declared password that matches the stored hash is unchanged. New objects get their ids
 // in the file's order, beginning after the last id used.
 func (r *Registry) Apply(ctx context.Context, actor access.Actor, site *sitefile.Site, opts ApplyOptions) (*Plan, error) {
-	now, err := reading(ctx, r, func(tx *store.Tx) (*siteState, error) { return readSite(tx, site) })
+	now, err := reading(ctx, r, func(tx *store.Tx) (*siteState, error) { return readSite(tx, site, r.keys) })
 	if err != nil {
 		return nil, fmt.Errorf("apply %s: %w", site.File, err)
 	}
@@ -65,7 +65,7 @@ func (r *Registry) Apply(ctx context.Context, actor access.Actor, site *sitefile
 
 // apply makes the plan again on what is there now, sees that it is the one that was shown, and carries it out.
 func (c *change) apply(site *sitefile.Site, shown *planner, hidden secrets) error {
-	now, err := readSite(c.Tx, site)
+	now, err := readSite(c.Tx, site, c.r.keys)
 	if err != nil {
 		return err
 	}

@@ -359,6 +359,42 @@ func TestApplyKeepsPeopleAndPhonesSwitchedOff(t *testing.T) {
 	})
 }
 
+// Nor does it bring back a token that was revoked, or take the one away that a phone has got since.
+func TestApplyLeavesEndedTokensEnded(t *testing.T) {
+	benches(t, func(b bench) {
+		text := quick(small)
+		b.apply(text, registry.ApplyOptions{})
+		tokens, err := b.Tokens(b.ctx, registry.TokenFilter{UserID: 1, Kind: access.UserToken})
+		if err != nil || len(tokens) != 2 {
+			b.Fatalf("root's tokens: %v, %v", tokens, err)
+		}
+		if err := b.RevokeToken(b.ctx, console, tokens[0].ID); err != nil {
+			b.Fatal(err)
+		}
+		if _, _, err := b.SetDeviceToken(b.ctx, console, 1, ""); err != nil {
+			b.Fatal(err)
+		}
+		for range 2 {
+			steps, notes := b.apply(text, registry.ApplyOptions{Prune: true})
+			b.want("steps", steps, nil)
+			b.want("notes", notes, []string{
+				"line 4, tokens[0] of user root: this token was revoked at the desk and stays so; list a new one",
+				"line 10: device anna: Phone (a1) has another token by now and keeps it",
+			})
+		}
+		if _, err := b.Authenticate(b.ctx, "root-token-1"); !errors.Is(err, access.ErrBadToken) {
+			b.Errorf("the revoked token: %v, want a bad token", err)
+		}
+
+		// One that only a file took away may come back by a file.
+		b.apply(strings.Replace(text, "root-token-1, root-token-2", "root-token-3", 1), registry.ApplyOptions{Prune: true})
+		b.apply(text, registry.ApplyOptions{})
+		if _, err := b.Authenticate(b.ctx, "root-token-2"); err != nil {
+			b.Errorf("a token that a file dropped and lists again: %v", err)
+		}
+	})
+}
+
 func TestApplyPasswords(t *testing.T) {
 	benches(t, func(b bench) {
 		b.apply(small, registry.ApplyOptions{})

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,6 +24,7 @@ type siteState struct {
 	tokens   map[access.Lookup]access.Credential
 	ofUser   map[int64][]access.Credential // user tokens
 	ofDevice map[int64]access.Credential   // device tokens
+	ended    map[string]access.Credential  // by token: what a file lists for a user and was his until it was revoked
 }
 
 // ordered are the objects in order of their ids.
@@ -35,11 +37,11 @@ type ordered struct {
 }
 
 // readSite reads everything that a site file can speak of.
-func readSite(tx *store.Tx, file *sitefile.Site) (*siteState, error) {
+func readSite(tx *store.Tx, file *sitefile.Site, keys *credential.Keyring) (*siteState, error) {
 	s := &siteState{
 		groups: map[string]*access.Group{}, users: map[string]*access.User{}, gates: map[string]*access.Gate{},
 		memberOf: map[int64]map[string]bool{}, hashes: map[int64]string{},
-		tokens: map[access.Lookup]access.Credential{}, ofUser: map[int64][]access.Credential{}, ofDevice: map[int64]access.Credential{},
+		tokens: map[access.Lookup]access.Credential{}, ofUser: map[int64][]access.Credential{}, ofDevice: map[int64]access.Credential{}, ended: map[string]access.Credential{},
 	}
 	site, err := tx.Site()
 	if err != nil {
@@ -88,7 +90,10 @@ func readSite(tx *store.Tx, file *sitefile.Site) (*siteState, error) {
 	if s.inOrder.devices, err = tx.Devices(store.DeviceFilter{Limit: store.All}); err != nil {
 		return nil, err
 	}
-	return s, s.readSecrets(tx, file)
+	if err := s.readSecrets(tx, file); err != nil {
+		return nil, err
+	}
+	return s, s.readEnded(tx, file, keys)
 }
 
 func (s *siteState) readSecrets(tx *store.Tx, file *sitefile.Site) error {
@@ -111,6 +116,37 @@ func (s *siteState) readSecrets(tx *store.Tx, file *sitefile.Site) error {
 			continue
 		}
 		if s.hashes[known.ID], err = tx.PasswordHash(known.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readEnded looks for listed tokens that somebody has revoked or replaced since.
+func (s *siteState) readEnded(tx *store.Tx, file *sitefile.Site, keys *credential.Keyring) error {
+	look := func(owner *access.User, token string) error {
+		if _, lives := s.token(keys, token); lives || owner == nil || token == "" {
+			return nil
+		}
+		var p credential.Presented
+		keys.Present(token, &p)
+		c, err := tx.EndedCredential(owner.ID, p.Lookups[:p.N])
+		if errors.Is(err, access.ErrNotFound) {
+			return nil
+		}
+		s.ended[token] = c
+		return err
+	}
+	for _, u := range file.Users {
+		owner, _, _ := declared(u.Username, u.Was, s.users)
+		for _, t := range u.Tokens {
+			if err := look(owner, t); err != nil {
+				return err
+			}
+		}
+	}
+	for _, d := range file.Devices {
+		if err := look(s.users[d.User], d.Token); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // Export returns the whole site as a file declares it, without secrets, each kind in order of ids. It leaves an audit line.
 // Applying it to the same site changes nothing.
 func (r *Registry) Export(ctx context.Context, actor access.Actor) (*sitefile.Site, error) {
-	now, err := reading(ctx, r, func(tx *store.Tx) (*siteState, error) { return readSite(tx, &sitefile.Site{}) })
+	now, err := reading(ctx, r, func(tx *store.Tx) (*siteState, error) { return readSite(tx, &sitefile.Site{}, r.keys) })
 	if err != nil {
 		return nil, fmt.Errorf("export the site: %w", err)
 	}

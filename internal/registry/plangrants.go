@@ -190,6 +190,8 @@ type phone struct {
 	sitefile.Device
 	user *access.User
 	row  *access.Device // the one it is in the database
+
+	replaced bool // the listed token was its own until the phone or the desk got it another one
 }
 
 // devices plans all devices. A device is found by its fixed token, else by user, name and android id; of several alike
@@ -210,7 +212,11 @@ func (p *planner) devices() {
 		if ok && c.Kind != access.DeviceToken {
 			p.bad.Add(f.Place, "token", "is a token of user %s already", p.nameOf(c.UserID))
 		}
-		if row := rows[c.DeviceID]; ok && row != nil && c.Kind == access.DeviceToken {
+		if !ok {
+			c = p.now.ended[f.Token]
+			ph.replaced = c.Kind == access.DeviceToken && c.StateReason == "rotated" && rows[c.DeviceID] != nil && !p.keptPhones[c.DeviceID]
+		}
+		if row := rows[c.DeviceID]; c.Kind == access.DeviceToken && row != nil && (ok || ph.replaced) {
 			ph.row = row
 			p.keptPhones[row.ID] = true
 		}
@@ -254,6 +260,8 @@ func (p *planner) device(ph *phone) {
 		case ph.Token == "" && !has:
 			retoken = true
 			d.secret("token", "minted")
+		case ph.replaced && has:
+			p.note("line %d: device %s has another token by now and keeps it", ph.At("token"), deviceName(ph.User, ph.Name, ph.AndroidDeviceID))
 		case ph.Token != "" && (!has || !found || listed.ID != c.ID):
 			retoken = true
 			d.secret("token", "set")

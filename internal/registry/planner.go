@@ -312,13 +312,29 @@ func (p *planner) formerGroup(g *access.Group) string {
 	return ""
 }
 
+// prunedReason is why a token ended that a file does not list any more. It may come back when a file lists it again.
+const prunedReason = "site file"
+
+// stays reports whether a listed token was ended at the desk for good: an administrator revoked it, or its phone was lost. A file that still
+// lists it must not bring it back.
+func (p *planner) stays(token string) bool {
+	c, ok := p.now.ended[token]
+	return ok && (c.StateReason == "admin" || c.StateReason == "lost")
+}
+
 // fixedTokens plans the tokens that the file lists. With prune, those of an earlier file that it does not list any more end.
 func (p *planner) fixedTokens(u sitefile.User, id int64, newPassword bool, d *differing) func(*change, int64) error {
 	listed := map[int64]bool{}
 	added, gone := 0, []access.Credential{}
+	var ensure []string
 	for i, t := range u.Tokens {
-		c, ok := p.now.token(p.keys, t)
-		switch field := "tokens[" + strconv.Itoa(i) + "]"; {
+		field := "tokens[" + strconv.Itoa(i) + "]"
+		if p.stays(t) {
+			p.note("line %d, %s of user %s: this token was revoked at the desk and stays so; list a new one", u.At(field), field, u.Username)
+			continue
+		}
+		ensure = append(ensure, t)
+		switch c, ok := p.now.token(p.keys, t); {
 		case !ok:
 			added++
 		case c.UserID != id || id == 0:
@@ -348,12 +364,12 @@ func (p *planner) fixedTokens(u sitefile.User, id int64, newPassword bool, d *di
 	return func(c *change, id int64) error {
 		if !newPassword {
 			for _, cred := range gone {
-				if err := c.endCredential(cred, "admin"); err != nil {
+				if err := c.endCredential(cred, prunedReason); err != nil {
 					return err
 				}
 			}
 		}
-		for _, t := range u.Tokens {
+		for _, t := range ensure {
 			if _, err := c.addToken(id, t, fixedLabel); err != nil {
 				return err
 			}
