@@ -11,13 +11,13 @@ import (
 )
 
 // TestRegisterChoosesTheDevice reads as the contract's rules do. Each user has: an old active phone "a", a new active one "b", the
-// newest one, "c", is revoked; ids 1, 2 and 3.
+// newest one, "c", is revoked.
 func TestRegisterChoosesTheDevice(t *testing.T) {
 	text := func(s string) *string { return &s }
-	for _, tc := range []struct {
+	cases := []struct {
 		name    string
 		in      registry.RegisterInput
-		id      int64 // 4 = a new one
+		nth     int64 // device of the user; 4 = a new one
 		kept    bool  // the token
 		android string
 	}{
@@ -32,33 +32,37 @@ func TestRegisterChoosesTheDevice(t *testing.T) {
 		{"rotate, id in another case: a new device", registry.RegisterInput{Rotate: true, AndroidDeviceID: text("A")}, 4, false, "A"},
 		{"rotate, id of the revoked one: a new device", registry.RegisterInput{Rotate: true, AndroidDeviceID: text("c")}, 4, false, "c"},
 		{"keep, id of the revoked one renames the newest active one", registry.RegisterInput{AndroidDeviceID: text("c")}, 2, true, "c"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			each(t, func(t *testing.T, d *desk) {
-				ctx := t.Context()
-				caller := d.token(d.user("ann"), "ann-token")
-				tokens := map[int64]string{}
-				for i, android := range []string{"a", "b", "c"} {
-					dev, token, err := d.CreateDevice(ctx, clerk, access.Device{UserID: caller.User.ID, AndroidDeviceID: android, Active: i < 2}, "")
-					if err != nil {
-						t.Fatal(err)
-					}
-					tokens[dev.ID] = token
-				}
-				got, err := d.RegisterDevice(ctx, app, caller, tc.in)
-				if err != nil || got.ID != tc.id || got.AndroidDeviceID != tc.android || (got.Token == tokens[got.ID]) != tc.kept || len(got.Token) != 64 {
-					t.Errorf("got %+v, %v; want device %d, android id %q, token kept: %t", got, err, tc.id, tc.android, tc.kept)
-				}
-				devices := must(d.DevicesOf(ctx, caller.User.ID))(t)
-				for _, dev := range devices {
-					if dev.ID == got.ID && dev.TokenPreview != got.Token[:4]+"…"+got.Token[60:] {
-						t.Errorf("preview: got %q of token %q", dev.TokenPreview, got.Token)
-					}
-				}
-				d.follow("a registration")
-			})
-		})
 	}
+	each(t, func(t *testing.T, d *desk) {
+		ctx := t.Context()
+		for n, tc := range cases {
+			name := fmt.Sprintf("registrant-%d", n)
+			caller := d.token(d.user(name), name)
+			var first int64
+			tokens := map[int64]string{}
+			for i, android := range []string{"a", "b", "c"} {
+				dev, token, err := d.CreateDevice(ctx, clerk, access.Device{UserID: caller.User.ID, AndroidDeviceID: android, Active: i < 2}, "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if i == 0 {
+					first = dev.ID
+				}
+				tokens[dev.ID] = token
+			}
+			got, err := d.RegisterDevice(ctx, app, caller, tc.in)
+			nth := got.ID - first + 1
+			if err != nil || nth != tc.nth || got.AndroidDeviceID != tc.android || (got.Token == tokens[got.ID]) != tc.kept || len(got.Token) != 64 {
+				t.Errorf("%s: got %+v (device no. %d), %v; want no. %d, android id %q, token kept: %t", tc.name, got, nth, err, tc.nth, tc.android, tc.kept)
+			}
+			for _, dev := range must(d.DevicesOf(ctx, caller.User.ID))(t) {
+				if dev.ID == got.ID && dev.TokenPreview != got.Token[:4]+"…"+got.Token[60:] {
+					t.Errorf("%s: preview: got %q of token %q", tc.name, dev.TokenPreview, got.Token)
+				}
+			}
+			d.follow(tc.name)
+		}
+	})
 }
 
 func TestRegisterFirstDevice(t *testing.T) {

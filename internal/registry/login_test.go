@@ -280,6 +280,45 @@ func TestPasswordEndsSessions(t *testing.T) {
 	})
 }
 
+// TestPasswordChangedMeanwhile: hashes are compared outside of the transaction, so what they were compared with may be history by then.
+func TestPasswordChangedMeanwhile(t *testing.T) {
+	const fresh = "Another_Pass_456"
+	each(t, func(t *testing.T, d *desk) {
+		ctx := t.Context()
+		u := must(d.CreateUser(ctx, clerk, access.User{Username: "ann", Active: true}, registry.Password{Hash: django(t, password)}))(t)
+		// meanwhile sets the password in a transaction that ends only after fn, beside it, has begun to read.
+		meanwhile := func(hash string, fn func() error) error {
+			t.Helper()
+			done := make(chan error, 1)
+			_, _, err := d.s.Change(ctx, clerk, func(tx *store.Tx) error {
+				if err := tx.SetPasswordHash(u.ID, hash, 5); err != nil {
+					return err
+				}
+				go func() { done <- fn() }()
+				select {
+				case <-d.looked:
+				case <-ctx.Done():
+				}
+				return tx.Record(access.ObjectUser, u.ID, "password", nil, nil)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return <-done
+		}
+		err := meanwhile(django(t, fresh), func() error {
+			_, _, err := d.Login(ctx, app, "ann", password, "")
+			return err
+		})
+		wantKind(t, "login with the password that is being replaced", err, access.ErrBadLogin)
+		err = meanwhile(django(t, "Third_Pass_789"), func() error {
+			return d.SetPassword(ctx, clerk, u.ID, registry.Password{Plain: "Third_Pass_789"})
+		})
+		wantInvalid(t, "the same password set twice at once", err, "password", access.CodePasswordUsed)
+		d.follow("passwords at once")
+	})
+}
+
 func (d *desk) session(userID int64, n byte) {
 	d.t.Helper()
 	err := d.s.Note(d.t.Context(), clerk, func(tx *store.Tx) error {
