@@ -1,7 +1,9 @@
 package server
 
 import (
+	"context"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -23,13 +25,32 @@ func newDrainListener(l net.Listener) *drainListener {
 // deadliner is a listener whose Accept can be made to end.
 type deadliner interface{ SetDeadline(time.Time) error }
 
-// drain lets Accept go on for the grace and then end with net.ErrClosed.
+// handshake is how long half-open connections are given to complete once no new ones begin.
+const handshake = 100 * time.Millisecond
+
+// drain lets Accept go on for the grace. Then no new connections begin, those that are half open come through, and Accept
+// ends with net.ErrClosed.
 func (l *drainListener) drain(grace time.Duration) {
-	until := time.Now().Add(grace)
+	d, ok := l.Listener.(deadliner)
+	if !ok {
+		l.end()
+		return
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.done:
+		return
+	}
+	until := time.Now()
+	if refuseNew(l.Listener) == nil { // else what comes in the last moment may be reset, as anywhere
+		until = until.Add(handshake)
+	}
 	l.mu.Lock()
 	l.until = until
 	l.mu.Unlock()
-	if d, ok := l.Listener.(deadliner); !ok || d.SetDeadline(until) != nil {
+	if d.SetDeadline(until) != nil {
 		l.end()
 	}
 }
@@ -43,31 +64,73 @@ func (l *drainListener) end() {
 
 // Accept waits for the next connection.
 func (l *drainListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err == nil {
-			return c, nil
-		}
-		l.mu.Lock()
-		until := l.until
-		l.mu.Unlock()
-		if until.IsZero() {
-			return nil, err
-		}
-		if !time.Now().Before(until) || !isTimeout(err) {
-			l.end()
-			return nil, net.ErrClosed
-		}
+	c, err := l.Listener.Accept()
+	if err == nil {
+		return c, nil
 	}
-}
-
-func isTimeout(err error) bool {
-	ne, ok := err.(net.Error)
-	return ok && ne.Timeout()
+	l.mu.Lock()
+	draining := !l.until.IsZero()
+	l.mu.Unlock()
+	if !draining {
+		return nil, err
+	}
+	l.end()
+	return nil, net.ErrClosed
 }
 
 // Close stops listening.
 func (l *drainListener) Close() error {
 	l.end()
 	return nil
+}
+
+// connections knows what each connection is doing. http.Server.Shutdown alone would drop requests that it reads after it was called,
+// without an answer: it must be called when none is under way.
+type connections struct {
+	mu     sync.Mutex
+	states map[net.Conn]http.ConnState
+}
+
+func (c *connections) note(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if state == http.StateClosed || state == http.StateHijacked {
+		delete(c.states, conn)
+		return
+	}
+	c.states[conn] = state
+}
+
+// busy counts connections that are answered, and those that have not asked anything yet.
+func (c *connections) busy() (active, fresh int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.states {
+		switch s {
+		case http.StateActive:
+			active++
+		case http.StateNew:
+			fresh++
+		}
+	}
+	return active, fresh
+}
+
+// settle waits until every request under way is answered. Connections that have not asked yet are waited for only a little
+// while: browsers open some in advance.
+func (c *connections) settle(ctx context.Context, patience time.Duration) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	begun := time.Now()
+	for {
+		active, fresh := c.busy()
+		if active == 0 && (fresh == 0 || time.Since(begun) >= patience) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }

@@ -33,7 +33,7 @@ const (
 // ts (RFC 3339, UTC, microseconds), level, logger and message. Attributes of groups are named group.key.
 func NewLogHandler(w io.Writer, format LogFormat, level slog.Leveler) slog.Handler {
 	pool := &sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
-	return &logHandler{out: w, text: format == TextLog, level: level, logger: defaultLogger, lines: pool}
+	return &logHandler{out: w, text: format == TextLog, level: level, logger: defaultLogger, lines: pool, mu: new(sync.Mutex)}
 }
 
 type logHandler struct {
@@ -44,6 +44,7 @@ type logHandler struct {
 	group  string // "" or "a.b."
 	fixed  []byte // the attributes of With, as they are written
 	lines  *sync.Pool
+	mu     *sync.Mutex // one line at a time
 }
 
 func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool {
@@ -84,7 +85,9 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 		b = append(b, '}')
 	}
 	b = append(b, '\n')
+	h.mu.Lock()
 	_, err := h.out.Write(b)
+	h.mu.Unlock()
 	if cap(b) <= 16<<10 {
 		*p = b
 		h.lines.Put(p)

@@ -68,6 +68,7 @@ type Server struct {
 	grace    time.Duration
 	patience time.Duration
 
+	conns       connections
 	recorders   sync.Pool
 	draining    atomic.Bool
 	notReady    atomic.Bool
@@ -108,7 +109,9 @@ func New(c Config) (*Server, error) {
 		patience: orDefault(c.DrainTimeout, 8*time.Second),
 	}
 	s.recorders.New = func() any { return new(recorder) }
+	s.conns.states = make(map[net.Conn]http.ConnState)
 	s.http = &http.Server{
+		ConnState:         s.conns.note,
 		Handler:           s,
 		ReadHeaderTimeout: orDefault(c.ReadHeaderTimeout, 5*time.Second),
 		ReadTimeout:       orDefault(c.ReadTimeout, 15*time.Second),
@@ -121,6 +124,9 @@ func New(c Config) (*Server, error) {
 	}
 	return s, nil
 }
+
+// freshPatience is how long a drain waits for connections that have not asked anything yet.
+const freshPatience = 2 * time.Second
 
 func orDefault(d, def time.Duration) time.Duration {
 	if d == 0 {
@@ -146,6 +152,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	<-gate.done
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience)
 	defer cancel()
+	s.conns.settle(deadline, freshPatience)
 	err := s.http.Shutdown(deadline)
 	<-served
 	if errors.Is(err, context.DeadlineExceeded) {
