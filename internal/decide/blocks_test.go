@@ -99,6 +99,9 @@ func wantSequence(t *rapid.T, s sorted, want []uint64) {
 	if s.len() != len(want) {
 		t.Fatalf("len: got %d, want %d", s.len(), len(want))
 	}
+	if len(want) <= leafSize && s.tree != nil {
+		t.Fatalf("%d entries: got a tree, want a slice", len(want))
+	}
 	for leaf := range s.blocks {
 		if len(leaf) == 0 || len(leaf) > leafMost {
 			t.Fatalf("a leaf has %d entries, want 1..%d", len(leaf), leafMost)

@@ -161,7 +161,7 @@ func (b *Builder) compileUsers() users {
 	if !slices.IsSorted(b.users) {
 		slices.Sort(b.users)
 	}
-	if !slices.IsSorted(b.members) || hasTwins(b.members) {
+	if !slices.IsSorted(b.members) { // which it is not either when one was told in several runs
 		b.regroup()
 	}
 	var t users
@@ -183,15 +183,6 @@ func (b *Builder) compileUsers() users {
 	}
 	t.firsts, t.pages = exactly(t.firsts), exactly(t.pages)
 	return t
-}
-
-func hasTwins(sortedRefs []ref) bool {
-	for i := 1; i < len(sortedRefs); i++ {
-		if sortedRefs[i] == sortedRefs[i-1] {
-			return true
-		}
-	}
-	return false
 }
 
 // regroup orders members that were not told by user.

@@ -1,6 +1,8 @@
 package decide
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +192,62 @@ func TestWhichPermission(t *testing.T) {
 	want("one that is not over yet", 1)
 	s.at = s.at.Add(time.Hour + time.Microsecond)
 	want("her own again, an hour later", 4)
+}
+
+// TestWhichPermissionOfGreatIDs: ids above 2^31 are numbered as they are met, which must not show.
+func TestWhichPermissionOfGreatIDs(t *testing.T) {
+	s := newSite(t)
+	s.groups("staff")
+	s.gate("door", "back door")
+	s.user("ann", in("staff"), tokens("ann's token"))
+	for i, gate := range []string{"door", "door", "door", "back door", "back door", "back door"} {
+		s.permit(gate, map[bool]string{true: "user ann", false: "group staff"}[gate == "door"])
+		s.delta.Permissions[i].ID = []int64{1 << 50, 1 << 40, 1 << 45}[i%3] + int64(i/3)
+	}
+	a := s.asks()
+	for how, snap := range a.snapshots {
+		for gate, want := range map[string]int64{"door": 1 << 40, "back door": 1<<40 + 1} {
+			if d := snap.Decide(a.first("ann", gate)); d.PermissionID != want {
+				t.Errorf("%s: %s: got permission %d, want %d", how, gate, d.PermissionID, want)
+			}
+		}
+	}
+}
+
+// TestManyGroups has sets of groups of every length, in short and in long steps.
+func TestManyGroups(t *testing.T) {
+	for _, step := range []int64{1, 200, 20_000} {
+		s := newSite(t)
+		s.gate("first", "last")
+		var all []int64
+		for n := range 40 {
+			name := fmt.Sprint("user ", n)
+			s.user(name, tokens("token "+name))
+			if n == 0 {
+				continue
+			}
+			all = append(all, int64(n)*step)
+			s.delta.Users[n].Groups = slices.Clone(all)
+			slices.Reverse(s.delta.Users[n].Groups)
+		}
+		s.delta.Permissions = append(s.delta.Permissions, access.PolicyPermission{ID: 1, GateID: 1, GroupID: all[0], Allow: true})
+		for i, g := range all {
+			s.delta.Gates = append(s.delta.Gates, access.PolicyGate{ID: int64(100 + i), Code: fmt.Sprint("gate ", i+1)})
+			s.ids[fmt.Sprint("gate gate ", i+1)] = int64(100 + i)
+			s.delta.Permissions = append(s.delta.Permissions, access.PolicyPermission{ID: int64(100 + i), GateID: int64(100 + i), GroupID: g, Allow: true})
+		}
+		a := s.asks()
+		for n := range 40 {
+			name := fmt.Sprint("user ", n)
+			for gate := 1; gate < 40; gate++ {
+				if code := fmt.Sprint("gate ", gate); gate <= n {
+					a.allow(name, code)
+				} else {
+					a.deny(name, code, access.NoPermission)
+				}
+			}
+		}
+	}
 }
 
 func TestPermissionPeriod(t *testing.T) {

@@ -275,11 +275,27 @@ func TestManyEditsOfABigSite(t *testing.T) {
 				}
 			}
 		}
+		for range 30 { // the two could be wrong alike
+			r := Request{Gate: codes[rnd.IntN(2)], At: rnd.Int64N(20)}
+			for _, c := range m.credentials {
+				r.Lookups = []access.Lookup{c.Lookup}
+				break
+			}
+			if got, want := s.Decide(r), m.decide(r); got != want {
+				t.Fatalf("round %d: %x at %q:\n got %s\nwant %s", round, r.Lookups, r.Gate, show(got), show(want))
+			}
+		}
+		for i, sh := range s.credentials.shards {
+			again := sh
+			if again.place(s.credentials.bits); again.places != sh.places {
+				t.Fatalf("round %d: shard %d: got places %v, want %v", round, i, sh.places, again.places)
+			}
+		}
 		got, want := s.Stats(), fresh.Stats()
 		if got.Users != want.Users || got.Permissions != want.Permissions || got.Credentials != want.Credentials {
 			t.Fatalf("round %d: got %+v, want as many as %+v", round, got, want)
 		}
-		if round == rounds/2-1 && (len(s.users.pages) < 4 || s.gates.list[0].users.tree == nil || len(s.credentials.byID.tree.leaf) < 3) {
+		if round == rounds/2-1 && (len(s.users.pages) < 4 || s.gates.list[0].users.tree == nil || len(s.credentials.byID.tree.leaf) < 3 || len(s.credentials.shards) < 2) {
 			t.Fatalf("round %d: the site is too small for this test: %+v", round, got)
 		}
 	}
@@ -321,5 +337,33 @@ func TestRebuildIsNotApplied(t *testing.T) {
 	d := access.PolicyDelta{Rebuild: true, Mark: access.PolicyMark{Version: 9}, GoneUsers: []int64{1}}
 	if got := s.With(d); got != s {
 		t.Errorf("With a delta that asks for a rebuild: got a snapshot of mark %v, want the old one", got.Mark())
+	}
+}
+
+// TestNothingIsLeftBehind: what is gone does not take memory, once everything that names it is gone as well.
+func TestNothingIsLeftBehind(t *testing.T) {
+	site := goldenSite(t)
+	s := site.compiled()["applied"]
+	var d access.PolicyDelta
+	for _, g := range site.delta.Gates {
+		d.GoneGates = append(d.GoneGates, g.ID)
+	}
+	s = s.With(d)
+	if st := s.Stats(); st.Gates != 0 || st.Permissions == 0 {
+		t.Errorf("without gates: got %+v, want permissions that wait for their gates", st)
+	}
+	d = access.PolicyDelta{}
+	for _, p := range site.delta.Permissions {
+		d.GonePermissions = append(d.GonePermissions, p.ID)
+	}
+	for _, u := range site.delta.Users {
+		d.GoneUsers = append(d.GoneUsers, u.ID)
+	}
+	for _, c := range site.delta.Credentials {
+		d.GoneCredentials = append(d.GoneCredentials, c.ID)
+	}
+	s = s.With(d)
+	if got := s.Stats(); got.Users+got.Gates+got.Permissions+got.Credentials != 0 || len(s.gates.list)+len(s.users.pages) != 0 || got.PermissionBytes != 0 {
+		t.Errorf("without anything: got %+v, want nothing", got)
 	}
 }

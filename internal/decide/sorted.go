@@ -34,7 +34,7 @@ func newSorted(keys []uint64) sorted {
 	return sorted{tree: t}
 }
 
-// add appends keys, cut into leaves of about size each.
+// add appends keys, cut evenly into leaves of at most size.
 func (t *leaves) add(keys []uint64, size int) {
 	for parts := (len(keys) + size - 1) / size; parts > 0; parts-- {
 		n := len(keys) / parts
@@ -140,11 +140,7 @@ func (s sorted) edit(remove, add []uint64) sorted {
 		default:
 			merged := merge(leaf, remove[:nr], add[:na])
 			total += len(merged)
-			if len(merged) <= leafMost {
-				t.add(merged, leafMost)
-			} else {
-				t.add(merged, leafSize)
-			}
+			t.add(merged, leafMost)
 		}
 		remove, add = remove[nr:], add[na:]
 	}

@@ -70,7 +70,7 @@ func (p *userPage) record(i int) (set []byte, active bool) {
 	return r[1:], r[0]&userActive != 0
 }
 
-// add appends rows (ascending by ref, distinct), cut into pages of about size each.
+// add appends rows (ascending by ref, distinct), cut evenly into pages of at most size.
 func (t *users) add(rows []user, size int) {
 	for parts := (len(rows) + size - 1) / size; parts > 0; parts-- {
 		n := len(rows) / parts
@@ -129,12 +129,7 @@ func (t *users) edit(rows []user) users {
 			out.pages = append(out.pages, t.pages[i])
 			continue
 		}
-		merged := mergeUsers(&t.pages[i], rows[:n])
-		size := leafMost
-		if len(merged) > leafMost {
-			size = leafSize
-		}
-		out.add(merged, size)
+		out.add(mergeUsers(&t.pages[i], rows[:n]), leafMost)
 		rows = rows[n:]
 	}
 	return out
