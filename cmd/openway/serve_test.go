@@ -1,0 +1,398 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/openway-access/openway/internal/storetest"
+)
+
+// installed is a directory with a database in it, for processes of the real binary.
+type installed struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+func install(t *testing.T, engine string) installed {
+	t.Helper()
+	dir := t.TempDir()
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "OPENWAY_LISTEN=127.0.0.1:0", "OPENWAY_SECRET_KEY=" + testKey}
+	if engine == "postgres" {
+		env = append(env, "OPENWAY_DATABASE="+storetest.Empty(t, engine).DSN)
+	}
+	return installed{t, dir, env}
+}
+
+func (in installed) command(args ...string) *exec.Cmd {
+	c := exec.Command("openway", args...)
+	c.Dir, c.Env = in.dir, in.env
+	return c
+}
+
+// must runs a command that has to succeed and returns what it prints.
+func (in installed) must(stdin string, args ...string) string {
+	in.t.Helper()
+	c := in.command(args...)
+	c.Stdin = strings.NewReader(stdin)
+	out, err := c.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, exit.Stderr)
+		}
+		in.t.Fatalf("openway %s: %v", strings.Join(args, " "), err)
+	}
+	return string(out)
+}
+
+// process is a running server.
+type process struct {
+	cmd     *exec.Cmd
+	address string
+	log     *strings.Builder // complete when ended is closed
+	ended   chan struct{}
+}
+
+func (in installed) serve(args ...string) *process {
+	in.t.Helper()
+	p := &process{cmd: in.command(append([]string{"serve"}, args...)...), log: new(strings.Builder), ended: make(chan struct{})}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	p.cmd.Stderr = p.cmd.Stdout
+	if err := p.cmd.Start(); err != nil {
+		in.t.Fatal(err)
+	}
+	in.t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+		_ = p.cmd.Wait()
+	})
+	address := make(chan string, 1)
+	go func() {
+		defer close(p.ended)
+		lines := bufio.NewReader(out)
+		for {
+			line, err := lines.ReadString('\n')
+			p.log.WriteString(line)
+			if _, after, ok := strings.Cut(line, `"message":"listening","address":"`); ok {
+				a, _, _ := strings.Cut(after, `"`)
+				address <- a
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	select {
+	case p.address = <-address:
+	case <-p.ended:
+		in.t.Fatalf("serve ended before it listened:\n%s", p.log)
+	case <-time.After(30 * time.Second):
+		in.t.Fatal("serve does not listen after 30 s")
+	}
+	return p
+}
+
+func (p *process) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wait returns how the process ended.
+func (p *process) wait(t *testing.T) error {
+	t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the server does not end after 30 s")
+	}
+	return p.cmd.Wait()
+}
+
+// SIGTERM while controllers ask all the time, each with a new connection as the firmware does: every connection that was made is answered, and every
+// answer is in the log.
+func TestServeDrainsUnderLoad(t *testing.T) {
+	for _, engine := range storetest.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			in := install(t, engine)
+			in.must("", "gate", "create", "front")
+			in.must("", "user", "create", "anna")
+			in.must("", "permission", "grant", "front", "--user", "anna")
+			in.must("token-of-anna", "device", "create", "anna", "--token-stdin")
+			in.env = append(in.env, "ACCESS_VERIFY_RATE=off", "OPENWAY_LOG_LEVEL=warn")
+			p := in.serve("--log-level=info")
+
+			var allowed atomic.Int64
+			var clients sync.WaitGroup
+			for range 8 {
+				clients.Go(func() {
+					client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+					for {
+						resp, err := client.Post("http://"+p.address+"/api/v1/access/verify", "application/json", strings.NewReader(`{"gate_id":"front","token":"token-of-anna"}`))
+						if errors.Is(err, syscall.ECONNREFUSED) {
+							return
+						}
+						if err != nil {
+							t.Errorf("a request was cut: %v", err)
+							return
+						}
+						body, err := io.ReadAll(resp.Body)
+						resp.Body.Close()
+						if err != nil || !strings.Contains(string(body), `"decision":"ALLOW"`) {
+							t.Errorf("the answer is %q, %v", body, err)
+							return
+						}
+						if allowed.Add(1) == 200 {
+							p.signal(t, syscall.SIGTERM)
+						}
+					}
+				})
+			}
+			clients.Wait()
+			if err := p.wait(t); err != nil {
+				t.Errorf("serve ended with %v:\n%s", err, p.log)
+			}
+			events := in.must("", "events", "list", "--json", "--limit", "1000000")
+			if got, want := int64(strings.Count(events, `"decision":"ALLOW"`)), allowed.Load(); got != want {
+				t.Errorf("%d events for %d answers", got, want)
+			}
+			if !strings.Contains(p.log.String(), `"message":"stopped"`) {
+				t.Errorf("the log does not say that it stopped:\n%.2000s", p.log)
+			}
+		})
+	}
+}
+
+// A login that hangs in the middle of its body does not keep the process for ever; a second signal ends it at once.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	in := install(t, "sqlite")
+	p := in.serve()
+	slow, feed := io.Pipe()
+	defer feed.Close()
+	begun := make(chan struct{})
+	go func() {
+		defer close(begun)
+		_, _ = feed.Write([]byte(`{"username":`))
+	}()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "POST", "http://"+p.address+"/api/v1/auth/token", slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	go func() {
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	<-begun
+	p.signal(t, syscall.SIGTERM)
+	select {
+	case <-p.ended:
+		t.Fatalf("the request under way was not waited for:\n%s", p.log)
+	case <-time.After(time.Second):
+	}
+	p.signal(t, syscall.SIGTERM)
+	err = p.wait(t)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 128+int(syscall.SIGTERM) {
+		t.Errorf("ended with %v, want exit status %d", err, 128+int(syscall.SIGTERM))
+	}
+	if !strings.Contains(p.log.String(), "ended at once by a second signal") {
+		t.Errorf("it does not say why it ended:\n%s", p.log)
+	}
+}
+
+// Somebody stops reading the log: the gates go on, and the end does not wait for ever.
+func TestStalledLogDoesNotStallTheGates(t *testing.T) {
+	in := install(t, "sqlite")
+	in.env = append(in.env, "ACCESS_VERIFY_RATE=off")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	cmd := in.command("serve")
+	cmd.Stdout = write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	write.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	var address string
+	for lines := bufio.NewScanner(read); address == "" && lines.Scan(); {
+		if _, after, ok := strings.Cut(lines.Text(), `"message":"listening","address":"`); ok {
+			address, _, _ = strings.Cut(after, `"`)
+		}
+	}
+	// From here on nobody reads. A pipe holds 64 KiB: some 200 lines.
+	client := http.Client{Timeout: 5 * time.Second}
+	path := "/" + strings.Repeat("x", 400)
+	for i := range 400 {
+		resp, err := client.Get("http://" + address + path)
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("serve ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("serve does not end while nobody reads its log")
+	}
+}
+
+// A log reader that is gone altogether must not take the server with it (SIGPIPE).
+func TestClosedLogDoesNotEndTheServer(t *testing.T) {
+	in := install(t, "sqlite")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := in.command("serve")
+	cmd.Stdout = write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	write.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	var address string
+	for lines := bufio.NewScanner(read); address == "" && lines.Scan(); {
+		if _, after, ok := strings.Cut(lines.Text(), `"message":"listening","address":"`); ok {
+			address, _, _ = strings.Cut(after, `"`)
+		}
+	}
+	read.Close()
+	for range 20 {
+		resp, err := http.Get("http://" + address + "/schema/")
+		if err != nil {
+			t.Fatalf("after its log reader went away: %v", err)
+		}
+		resp.Body.Close()
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("serve ended with %v", err)
+	}
+}
+
+// Several processes come upon a new database at once: all get through, one set of rows, one key.
+func TestProcessesRaceToMigrate(t *testing.T) {
+	for _, engine := range storetest.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			in := install(t, engine)
+			if engine == "sqlite" {
+				in.env = in.env[:len(in.env)-1] // no OPENWAY_SECRET_KEY: the key file is part of the race
+			}
+			var all sync.WaitGroup
+			for i := range 4 {
+				all.Go(func() {
+					if out, err := in.command("gate", "create", fmt.Sprintf("g%d", i)).CombinedOutput(); err != nil {
+						t.Errorf("process %d: %v: %s", i, err, out)
+					}
+				})
+			}
+			all.Wait()
+			if list := in.must("", "gate", "list", "--json"); strings.Count(list, `"id":`) != 4 {
+				t.Errorf("the gates are\n%s", list)
+			}
+			if engine == "sqlite" {
+				left, err := filepath.Glob(filepath.Join(in.dir, "data", ".openway-key-*"))
+				if err != nil || len(left) > 0 {
+					t.Errorf("left over: %v %v", left, err)
+				}
+			}
+		})
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	in := install(t, "sqlite")
+	for _, tt := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"version"}, 0},
+		{[]string{"serve", "--help"}, 0},
+		{[]string{"gate", "show", "nothing"}, 1},
+		{[]string{"serve", "--user-rate=x"}, 1},
+		{[]string{"healthcheck", "--listen=127.0.0.1:1"}, 1},
+		{[]string{"nonsense"}, 2},
+		{[]string{"gate", "create"}, 2},
+		{[]string{"gate", "list", "--nonsense"}, 2},
+		{[]string{"events", "purge", "--days=-1"}, 2},
+		{[]string{"createsuperuser"}, 2},
+	} {
+		err := in.command(tt.args...).Run()
+		var exit *exec.ExitError
+		got := 0
+		if errors.As(err, &exit) {
+			got = exit.ExitCode()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if got != tt.want {
+			t.Errorf("openway %v: exit status %d, want %d", tt.args, got, tt.want)
+		}
+	}
+}
+
+// A change of the CLI beside a running server holds for the next request, on both engines, also for a second server on PostgreSQL.
+func TestReplicasSeeChangesAtOnce(t *testing.T) {
+	in := install(t, "postgres")
+	in.must("", "gate", "create", "front")
+	in.must("", "user", "create", "anna")
+	in.must("token-of-anna", "device", "create", "anna", "--token-stdin")
+	in.env = append(in.env, "ACCESS_VERIFY_RATE=off")
+	servers := []*process{in.serve(), in.serve()}
+	for i := range 6 {
+		command, want := "grant", `"ALLOW"`
+		if i%2 == 1 {
+			command, want = "suspend", `"NO_PERMISSION"`
+		}
+		in.must("", "permission", command, "front", "--user", "anna")
+		for n, p := range servers {
+			resp, err := http.Post("http://"+p.address+"/api/v1/access/verify", "application/json", strings.NewReader(`{"gate_id":"front","token":"token-of-anna"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if !strings.Contains(string(body), want) {
+				t.Errorf("after %s %d server %d says %s, want %s", command, i, n, body, want)
+			}
+		}
+	}
+}
