@@ -29,12 +29,18 @@ func (tx *Tx) EraseUser(id int64) (erased bool, err error) {
 		{"passwords", `DELETE FROM password_history WHERE user_id = $1`, []any{id}},
 		{"devices", `UPDATE device SET name = '', android_device_id = '' WHERE user_id = $1`, []any{id}},
 		{"credentials", `UPDATE credential SET label = '', preview = '', sealed = NULL WHERE user_id = $1`, []any{id}},
-		{"audit of the user", `UPDATE change SET detail = '' WHERE object_id = $1 AND object IN ($2, $3, $4)`,
-			[]any{id, access.ObjectUser, access.ObjectMember, access.ObjectRole}},
-		{"audit of the devices", `UPDATE change SET detail = '' WHERE object = $2 AND object_id IN (SELECT id FROM device WHERE user_id = $1)`,
-			[]any{id, access.ObjectDevice}},
-		{"audit of the credentials", `UPDATE change SET detail = '' WHERE object = $2 AND object_id IN (SELECT id FROM credential WHERE user_id = $1)`,
-			[]any{id, access.ObjectCredential}},
+		{
+			"audit of the user", `UPDATE change SET detail = '' WHERE object_id = $1 AND object IN ($2, $3, $4)`,
+			[]any{id, access.ObjectUser, access.ObjectMember, access.ObjectRole},
+		},
+		{
+			"audit of the devices", `UPDATE change SET detail = '' WHERE object = $2 AND object_id IN (SELECT id FROM device WHERE user_id = $1)`,
+			[]any{id, access.ObjectDevice},
+		},
+		{
+			"audit of the credentials", `UPDATE change SET detail = '' WHERE object = $2 AND object_id IN (SELECT id FROM credential WHERE user_id = $1)`,
+			[]any{id, access.ObjectCredential},
+		},
 		{"audit of the actor", `UPDATE change SET actor_label = $2 WHERE actor_user_id = $1`, []any{id, ErasedName(id)}},
 	}
 	for _, s := range steps {
