@@ -22,3 +22,33 @@ func OnWriter(ctx context.Context, s *Store, statement string) error {
 		return true, err
 	})
 }
+
+// Pragmas reads settings of the writing and of a reading connection of an SQLite store.
+func Pragmas(ctx context.Context, s *Store, names ...string) (writer, reader map[string]string, err error) {
+	read := func(c *sql.Conn, into map[string]string) error {
+		for _, n := range names {
+			var v string
+			if err := c.QueryRowContext(ctx, "PRAGMA "+n).Scan(&v); err != nil {
+				return err
+			}
+			into[n] = v
+		}
+		return nil
+	}
+	writer, reader = map[string]string{}, map[string]string{}
+	err = s.write.do(ctx, func(c *sql.Conn) (bool, error) { return false, read(c, writer) })
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := s.read.Conn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.Close()
+	return writer, reader, read(c, reader)
+}
+
+// HoldMigration migrates nothing, but keeps others from it while fn runs.
+func HoldMigration(ctx context.Context, s *Store, fn func()) error {
+	return s.aloneToMigrate(ctx, func(context.Context) error { fn(); return nil })
+}

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -70,9 +72,11 @@ func TestMigrateAllAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		total := 0
+		start := make(chan struct{})
 		for range processes {
 			s := storetest.OpenWith(t, store.Options{Database: db.DSN})
 			wg.Go(func() {
+				<-start
 				applied, err := s.Migrate(t.Context())
 				if err != nil {
 					t.Errorf("Migrate beside others: %v", err)
@@ -85,6 +89,7 @@ func TestMigrateAllAtOnce(t *testing.T) {
 				mu.Unlock()
 			})
 		}
+		close(start)
 		wg.Wait()
 		if total != 1 {
 			t.Errorf("%d processes applied %d steps together, want 1", processes, total)
@@ -92,6 +97,26 @@ func TestMigrateAllAtOnce(t *testing.T) {
 		var rows int
 		if err := raw(t, db).QueryRow(`SELECT (SELECT COUNT(*) FROM site) + (SELECT COUNT(*) FROM change)`).Scan(&rows); err != nil || rows != 2 {
 			t.Errorf("%d rows (%v), want one site and one line in the audit", rows, err)
+		}
+	})
+}
+
+func TestMigrateWaitsForAnother(t *testing.T) {
+	eachEmpty(t, func(t *testing.T, db storetest.Database) {
+		first := storetest.OpenWith(t, store.Options{Database: db.DSN})
+		second := storetest.OpenWith(t, store.Options{Database: db.DSN})
+		err := store.HoldMigration(t.Context(), first, func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if applied, err := second.Migrate(ctx); !errors.Is(err, access.ErrUnavailable) || len(applied) > 0 {
+				t.Errorf("Migrate while another process does = %v, %v; want unavailable at its deadline", applied, err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if applied, err := second.Migrate(t.Context()); err != nil || len(applied) != 1 {
+			t.Errorf("Migrate afterwards = %v, %v; want one step", applied, err)
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 
@@ -373,4 +374,21 @@ func TestInstance(t *testing.T) {
 			t.Errorf("Instance = %+v, %v; want the key check two", i, err)
 		}
 	})
+}
+
+// What durability on SQLite rests on.
+func TestSQLiteSettings(t *testing.T) {
+	s := storetest.Open(t, store.SQLite)
+	writer, reader, err := store.Pragmas(t.Context(), s, "journal_mode", "synchronous", "foreign_keys", "busy_timeout", "query_only")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000", "query_only": "0"}
+	if d := cmp.Diff(want, writer); d != "" {
+		t.Errorf("the writer's settings, want (-), got (+):\n%s", d)
+	}
+	want["query_only"] = "1"
+	if d := cmp.Diff(want, reader); d != "" {
+		t.Errorf("a reader's settings, want (-), got (+):\n%s", d)
+	}
 }
