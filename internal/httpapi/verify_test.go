@@ -210,3 +210,20 @@ func (p *line) cut() {
 		c.Close()
 	}
 }
+
+// BenchmarkReadVerify reads the body that the firmware sends.
+func BenchmarkReadVerify(b *testing.B) {
+	h := New(Config{})
+	body := `{"gate_id":"gate-01","token":"` + demoToken + `"}`
+	reader := strings.NewReader("")
+	r := httptest.NewRequest("POST", "/api/v1/access/verify", nil)
+	r.Header.Set("Content-Type", jsonType)
+	r.Body, r.ContentLength = io.NopCloser(reader), int64(len(body))
+	b.ReportAllocs()
+	for b.Loop() {
+		reader.Reset(body)
+		if ask := h.readVerify(r); ask.Malformed {
+			b.Fatal("malformed")
+		}
+	}
+}
