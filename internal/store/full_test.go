@@ -30,8 +30,9 @@ func TestFullDatabase(t *testing.T) {
 		t.Errorf("the log holds %q, want %q", got, "a")
 	}
 	// The connection that met the failure was given up, and the new one knows no limit.
-	mustAppend(t, s, lane, 2, batchOf(mark, "b"))
-	if got := requestIDs(t, s); got != "ab" {
-		t.Errorf("the log holds %q, want %q", got, "ab")
+	mustAppend(t, s, lane, 2, batchOf(mark, many...))
+	mustAppend(t, s, lane, 3, batchOf(mark, "b"))
+	if got, err := s.Events(t.Context(), access.EventFilter{Limit: 1}); err != nil || len(got) != 1 || got[0].ID != 2002 {
+		t.Errorf("the newest event is %+v (%v), want number 2002", got, err)
 	}
 }

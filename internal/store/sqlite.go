@@ -104,7 +104,7 @@ func (w *writer) do(ctx context.Context, fn func(*sql.Conn) (commit bool, err er
 	sound, open := false, true
 	defer func() {
 		if open {
-			// Harmless when SQLite has rolled back by itself.
+			// When SQLite has rolled back by itself this fails, and the connection goes.
 			_, rerr := w.conn.ExecContext(apart, `ROLLBACK`)
 			sound = sound && rerr == nil
 		}
