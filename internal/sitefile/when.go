@@ -66,7 +66,7 @@ func (w When) In(zone *time.Location) (time.Time, error) {
 	return t.UTC(), nil
 }
 
-// before reports whether w is surely before o: both have an offset, or neither has.
+// surelyNotBefore reports whether w is at or after o whatever the zone: both have an offset, or neither has.
 func (w When) surelyNotBefore(o When) bool {
 	return !w.IsZero() && !o.IsZero() && w.civil == o.civil && !w.at.Before(o.at)
 }
