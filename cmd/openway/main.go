@@ -104,7 +104,7 @@ func newKong(c *cli, out, errOut io.Writer) (*kong.Kong, error) {
 		kong.Description("OpenWay Access: who may pass which gate, and the record of it.\n\n"+
 			"Every flag is an environment variable as well, as its help says. Secrets are given by OPENWAY_SECRET_KEY, POSTGRES_PASSWORD and OPENWAY_PASSWORD alone.\n\n"+
 			"Example:\n\n    openway createsuperuser\n    openway serve"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Tree: false, WrapUpperBound: 110}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Tree: false, WrapUpperBound: 110, FlagsLast: true}),
 		kong.DefaultEnvars("OPENWAY"),
 		kong.Writers(out, errOut),
 		kong.ExplicitGroups(flagGroups()),

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,11 @@ func (a *app) open() (*installation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if dsn, postgres, err := a.settings.database(); err == nil && isTerminal(a.err) {
+		if path := newDatabase(dsn, postgres); path != "" { // perhaps another one was meant
+			fmt.Fprintf(a.err, "There was no database: making a new one, %s\n", path)
+		}
+	}
 	return openInstallation(a.ctx, a.settings, openOptions{log: log})
 }
 
@@ -65,11 +71,26 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (st *store.St
 	if err != nil {
 		return nil, "", false, err
 	}
+	fresh := newDatabase(dsn, postgres)
 	st, err = store.Open(ctx, store.Options{Database: dsn, Logger: log, Zone: zone, RetentionDays: retention})
 	if err != nil {
 		return nil, "", false, err
 	}
+	if fresh != "" {
+		log.Info("there was no database: a new one is made", slog.String("path", fresh))
+	}
 	return st, dsn, postgres, nil
+}
+
+// newDatabase is the full path of an SQLite database that is not there yet; "" if it is.
+func newDatabase(dsn string, postgres bool) string {
+	if _, err := os.Stat(dsn); postgres || !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	if path, err := filepath.Abs(dsn); err == nil {
+		return path
+	}
+	return dsn
 }
 
 func openInstallation(ctx context.Context, s *settings, opt openOptions) (*installation, error) {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -40,7 +41,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request, p probe) {
 	status, body := http.StatusOK, `{"status": "ok"}`
 	if p == readyProbe {
 		body = `{"status": "ready"}`
-		if !s.isReady(r.Context()) {
+		if !s.isReady() {
 			status, body = http.StatusServiceUnavailable, `{"status": "not-ready"}`
 		}
 	}
@@ -54,31 +55,61 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request, p probe) {
 	}
 }
 
-// isReady makes the round trip. A server that drains is not ready: a balancer should look elsewhere. Probes log at DEBUG, so a
-// change of mind is said aloud here, once.
-func (s *Server) isReady(ctx context.Context) bool {
+// readiness makes the round trips of readiness probes. Probes that come while one is under way share it: nobody can put load on
+// the database by probing.
+type readiness struct {
+	mu   sync.Mutex
+	trip *trip // under way; nil = none
+	down bool  // the last one failed
+}
+
+type trip struct {
+	done chan struct{}
+	err  error // read it when done is closed
+}
+
+// isReady waits for a round trip, 2 s at most. A server that drains is not ready: a balancer should look elsewhere. Probes log at DEBUG, so
+// a change of mind is said aloud here, once.
+func (s *Server) isReady() bool {
 	if s.draining.Load() {
 		return false
 	}
 	if s.ready == nil {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout) // a probe that hangs up says nothing about us
+	s.trips.mu.Lock()
+	t := s.trips.trip
+	if t == nil {
+		t = &trip{done: make(chan struct{})}
+		s.trips.trip = t
+		go s.goTrip(t)
+	}
+	s.trips.mu.Unlock()
+	<-t.done
+	return t.err == nil
+}
+
+// goTrip asks, and gives up after 2 s whether the other side heeds its context or not.
+func (s *Server) goTrip(t *trip) {
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout) // a probe that hangs up says nothing about us
 	defer cancel()
 	result := make(chan error, 1)
 	go func() { result <- s.ready(ctx) }()
-	var err error
 	select {
-	case err = <-result:
-	case <-ctx.Done(): // whatever the round trip is stuck in
-		err = ctx.Err()
+	case t.err = <-result:
+	case <-ctx.Done():
+		t.err = ctx.Err()
 	}
-	if was := s.notReady.Swap(err != nil); was != (err != nil) {
-		if err != nil {
-			s.log.Warn("not ready", slog.String("error", err.Error()))
-		} else {
-			s.log.Info("ready again")
-		}
+	s.trips.mu.Lock()
+	s.trips.trip = nil
+	was := s.trips.down
+	s.trips.down = t.err != nil
+	s.trips.mu.Unlock()
+	switch {
+	case t.err != nil && !was:
+		s.log.Warn("not ready", slog.String("error", t.err.Error()))
+	case t.err == nil && was:
+		s.log.Info("ready again")
 	}
-	return err == nil
+	close(t.done)
 }

@@ -71,7 +71,7 @@ type Server struct {
 	conns       connections
 	recorders   sync.Pool
 	draining    atomic.Bool
-	notReady    atomic.Bool
+	trips       readiness
 	warnedProxy atomic.Bool
 }
 

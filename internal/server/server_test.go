@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -305,6 +306,28 @@ func TestReadyGivesUp(t *testing.T) {
 			t.Errorf("%d after %s, want 503 after 2s", w.Code, took)
 		}
 		close(hang)
+	})
+}
+
+// However many probe, the database is asked once at a time.
+func TestProbesShareARoundTrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked, answered atomic.Int64
+		s := try(t, Config{Ready: func(context.Context) error { asked.Add(1); time.Sleep(time.Second); return nil }})
+		for range 100 {
+			go func() {
+				if s.do("GET", "/readyz").Code == 200 {
+					answered.Add(1)
+				}
+			}()
+		}
+		time.Sleep(2 * time.Second)
+		if asked.Load() != 1 || answered.Load() != 100 {
+			t.Errorf("100 probes asked %d times and %d were told ready", asked.Load(), answered.Load())
+		}
+		if s.do("GET", "/readyz"); asked.Load() != 2 {
+			t.Errorf("the next probe did not ask for itself: %d", asked.Load())
+		}
 	})
 }
 
