@@ -119,3 +119,17 @@ func TestDay(t *testing.T) {
 		}
 	}
 }
+
+func TestShownGate(t *testing.T) {
+	for code, want := range map[string]string{
+		"gate-01":                           "gate-01",
+		strings.Repeat("ж", 65):             strings.Repeat("ж", 64),
+		strings.Repeat("a", 31):             strings.Repeat("a", 31),
+		strings.Repeat("aB", 20):            "aBaB…aBaB",
+		"0123456789abcdef0123456789abcdefx": "0123456789abcdef0123456789abcdefx",
+	} {
+		if got := access.ShownGate(code); got != want {
+			t.Errorf("ShownGate(%q): got %q, want %q", code, got, want)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package access
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // PolicyMark names one state of the policy. Two marks are the same policy only if both numbers agree: the stamp is drawn
 // at random with each change, so that a restored or failed-over database cannot pass off an old version number as the same policy.
@@ -73,4 +76,23 @@ type EventFilter struct {
 type EventBatch struct {
 	Policy PolicyMark // the batch lands only while this is the newest policy
 	Events []*Event
+}
+
+// maxPresentedGate is how many characters of an unknown gate's code are kept.
+const maxPresentedGate = 64
+
+// ShownGate is a gate's code as a client presented it, fit for logs and events: of a bounded length, and covered where it looks
+// like a token (32 and more hex digits), because a client that swaps the two fields must not have its token written down.
+func ShownGate(code string) string {
+	if len(code) >= 32 && strings.Trim(code, "0123456789abcdefABCDEF") == "" {
+		return code[:4] + "…" + code[len(code)-4:]
+	}
+	n := 0
+	for i := range code {
+		if n == maxPresentedGate {
+			return code[:i]
+		}
+		n++
+	}
+	return code
 }

@@ -228,7 +228,7 @@ func (c *call) decide(s *decide.Snapshot) {
 	ev.GateID, ev.UserID, ev.CredentialID, ev.DeviceID, ev.PermissionID = d.GateID, d.UserID, d.CredentialID, d.DeviceID, d.PermissionID
 	ev.PresentedGate = ""
 	if d.GateID == 0 {
-		ev.PresentedGate = c.gate
+		ev.PresentedGate = access.ShownGate(c.gate)
 	}
 }
 

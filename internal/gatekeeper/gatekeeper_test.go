@@ -59,6 +59,11 @@ func TestVerifyRecordsWhatItAnswers(t *testing.T) {
 				access.Event{PresentedGate: long[:128], Fingerprint: annPrint},
 			},
 			{
+				"a token in place of the gate", ask(strings.Repeat("d2", 20), ann),
+				gatekeeper.Answer{Outcome: access.Deny, Reason: access.UnknownGate},
+				access.Event{PresentedGate: "d2d2…d2d2", Fingerprint: annPrint},
+			},
+			{
 				"malformed",
 				gatekeeper.Request{Malformed: true, Address: netip.MustParseAddr("192.0.2.7"), RequestID: "r"},
 				gatekeeper.Answer{Outcome: access.Deny, Reason: access.InvalidRequest},

@@ -57,7 +57,7 @@ func verifyFields() []string { return []string{"gate_id", "token"} }
 // answerGate writes the decision: compact, in this order of keys, as controllers search for bytes.
 func answerGate(w http.ResponseWriter, gate string, a gatekeeper.Answer) {
 	addLogAttrs(w,
-		slog.String("gate", loggable(gate)), slog.String("decision", string(a.Outcome)), slog.String("reason", string(a.Reason)))
+		slog.String("gate", access.ShownGate(gate)), slog.String("decision", string(a.Outcome)), slog.String("reason", string(a.Reason)))
 	status := http.StatusOK
 	if a.Reason == access.Unavailable {
 		status = http.StatusServiceUnavailable
@@ -82,29 +82,4 @@ func answerGate(w http.ResponseWriter, gate string, a gatekeeper.Answer) {
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(b) // an error means that the controller has gone; the decision is recorded either way
-}
-
-// loggable is a gate's code as the log may show it: of a bounded length, and covered where a client may have taken the token for it.
-func loggable(gate string) string {
-	if len(gate) >= 32 && isHex(gate) {
-		return gate[:4] + "…" + gate[len(gate)-4:]
-	}
-	const longest = 64
-	n := 0
-	for i := range gate {
-		if n == longest {
-			return gate[:i]
-		}
-		n++
-	}
-	return gate
-}
-
-func isHex(s string) bool {
-	for i := range len(s) {
-		if unhex(s[i]) > 15 {
-			return false
-		}
-	}
-	return true
 }
