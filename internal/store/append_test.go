@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -380,5 +383,40 @@ func TestReopening(t *testing.T) {
 				t.Errorf("the log holds %q after reopening, want %q", got, "a")
 			}
 		})
+	}
+}
+
+// Behind a pooler in transaction mode the next server session may not know the lane's prepared statement.
+func TestAppendSurvivesALostStatement(t *testing.T) {
+	s := storetest.Open(t, store.Postgres)
+	mark, lane := mustMark(t, s), mustClaim(t, s)
+	mustAppend(t, s, lane, 1, batchOf(mark, "a"))
+	if err := store.ForgetStatements(t.Context(), s, lane); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, s, lane, 2, batchOf(mark, "b", "c"))
+	mustAppend(t, s, lane, 3, batchOf(mark, "d"))
+	if got := requestIDs(t, s); got != "abcd" {
+		t.Errorf("the log holds %q, want %q", got, "abcd")
+	}
+}
+
+// A PostgreSQL that answers before it has written is pointed out to the operator.
+func TestClaimWarnsOfLateCommits(t *testing.T) {
+	db := storetest.New(t, store.Postgres)
+	var log strings.Builder
+	opt := store.Options{Database: db.DSN, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	mustClaim(t, storetest.OpenWith(t, opt))
+	if log.Len() > 0 {
+		t.Errorf("a claim with synchronous commits logged %q", log.String())
+	}
+	u, err := url.Parse(db.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, raw(t, db), `ALTER DATABASE `+strings.TrimPrefix(u.Path, "/")+` SET synchronous_commit = off`)
+	mustClaim(t, storetest.OpenWith(t, opt))
+	if !strings.Contains(log.String(), "synchronous_commit") {
+		t.Errorf("a claim with synchronous_commit off logged %q", log.String())
 	}
 }

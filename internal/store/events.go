@@ -50,6 +50,9 @@ func (s *Store) ClaimWriter(ctx context.Context) (id int64, err error) {
 		host = "unknown"
 	}
 	err = s.inWrite(ctx, func(tx *Tx) (bool, error) {
+		if err := tx.warnOfLateCommits(); err != nil {
+			return false, err
+		}
 		return true, tx.queryRow(`INSERT INTO writer (host, pid, started_at) VALUES ($1, $2, $3) RETURNING id`, host, os.Getpid(), micros(tx.Now)).Scan(&id)
 	})
 	if err != nil {
@@ -62,6 +65,22 @@ func (s *Store) ClaimWriter(ctx context.Context) (id int64, err error) {
 	}
 	s.lanes[id] = &lane{}
 	return id, nil
+}
+
+// warnOfLateCommits tells the operator when PostgreSQL acknowledges commits before they are on the disk: a crash of it would
+// then lose events of decisions that were answered. (On SQLite the setting is ours.)
+func (tx *Tx) warnOfLateCommits() error {
+	if tx.s.write != nil {
+		return nil
+	}
+	var setting string
+	if err := tx.queryRow(`SELECT current_setting('synchronous_commit')`).Scan(&setting); err != nil {
+		return err
+	}
+	if setting == "off" {
+		tx.s.log.WarnContext(tx.ctx, "PostgreSQL has synchronous_commit off: answered decisions can be lost when it crashes; set it on for this database")
+	}
+	return nil
 }
 
 // RetireWriter ends a lane: nothing is appended under its id any more.

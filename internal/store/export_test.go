@@ -52,3 +52,13 @@ func Pragmas(ctx context.Context, s *Store, names ...string) (writer, reader map
 func HoldMigration(ctx context.Context, s *Store, fn func()) error {
 	return s.aloneToMigrate(ctx, func(context.Context) error { fn(); return nil })
 }
+
+// ForgetStatements makes the server session of a lane lose its prepared statements, as a pooler does that gives another session.
+func ForgetStatements(ctx context.Context, s *Store, writer int64) error {
+	l, err := s.laneOf(writer)
+	if err != nil {
+		return err
+	}
+	_, err = l.conn.ExecContext(ctx, `DEALLOCATE ALL`)
+	return err
+}
