@@ -60,9 +60,9 @@ func runScript(t *testing.T, file string, env ...string) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"serve":   cmdServe,
-			"stop":    cmdStop,
-			"request": cmdRequest,
+			"serve":     cmdServe,
+			"terminate": cmdTerminate,
+			"request":   cmdRequest,
 		},
 	})
 }
@@ -130,8 +130,8 @@ func settingNames(ts *testscript.TestScript) []string {
 	}
 }
 
-// cmdStop sends SIGTERM, waits for the end, which must be a good one, and leaves the log in serve.log.
-func cmdStop(ts *testscript.TestScript, _ bool, _ []string) {
+// cmdTerminate sends SIGTERM, waits for the end, which must be a good one, and leaves the log in serve.log.
+func cmdTerminate(ts *testscript.TestScript, _ bool, _ []string) {
 	v, ok := servers.LoadAndDelete(ts)
 	if !ok {
 		ts.Fatalf("no server runs")

@@ -56,8 +56,12 @@ func TestDrainAnswersWhatIsUnderWay(t *testing.T) {
 	}
 	defer early.Close()
 	drain()
-	for !s.draining.Load() {
-		<-time.After(time.Millisecond)
+	for { // until nothing more is accepted
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			break
+		}
+		c.Close()
 	}
 	fmt.Fprint(early, "GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(early), nil)

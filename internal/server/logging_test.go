@@ -52,6 +52,9 @@ func TestLogAttrsDoNotLeak(t *testing.T) {
 		s.do("GET", "/first")
 		s.do("GET", "/second")
 	}
+	if rec := s.recorder(nil); len(rec.attrs) != 0 || rec.status != 0 {
+		t.Errorf("a recorder from the pool holds %v, %d", rec.attrs, rec.status)
+	}
 	for _, l := range s.lines(t) {
 		if l["path"] == "/second" && (l["gate"] != nil || l["status"] != 200.0) {
 			t.Fatalf("the second request's line is %v", l)
