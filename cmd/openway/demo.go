@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -52,8 +51,7 @@ func (c *DemoCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(a.ctx, syscall.SIGHUP) // a closed terminal must not leave the directory behind
-	defer stop()
+	ctx := a.ctx
 	dir, err := os.MkdirTemp("", "openway-demo-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the demo: %w", err)

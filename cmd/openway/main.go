@@ -124,6 +124,10 @@ func needsNoSettings(args []string) bool {
 	return len(args) == 0
 }
 
+// oneAct is how soon after the first signal another one is taken for the same act: timeout(1) and some shells signal a process and then its
+// group, which reaches it twice.
+const oneAct = time.Second
+
 // untilSignal ends its context at the first SIGTERM or SIGINT; a second one ends the process at once.
 func untilSignal(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
@@ -133,24 +137,14 @@ func untilSignal(parent context.Context) (context.Context, func()) {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	stop := make(chan struct{})
-	go func() {
-		select {
-		case <-signals:
-			cancel()
-		case <-stop:
-			return
+	go onSignals(signals, stop, cancel, func(s os.Signal) {
+		fmt.Fprintln(os.Stderr, "openway: ended at once by a second signal")
+		code := 1
+		if n, ok := s.(syscall.Signal); ok {
+			code = 128 + int(n)
 		}
-		select {
-		case s := <-signals:
-			fmt.Fprintln(os.Stderr, "openway: ended at once by a second signal")
-			code := 1
-			if n, ok := s.(syscall.Signal); ok {
-				code = 128 + int(n)
-			}
-			os.Exit(code)
-		case <-stop:
-		}
-	}()
+		os.Exit(code)
+	})
 	return ctx, func() {
 		signal.Stop(signals)
 		close(stop)
@@ -158,7 +152,43 @@ func untilSignal(parent context.Context) (context.Context, func()) {
 	}
 }
 
-// oneLine keeps an error to its one line.
+// onSignals calls first at the first signal and second at one that comes oneAct or more after it, and returns then or when stop closes.
+func onSignals(signals <-chan os.Signal, stop <-chan struct{}, first func(), second func(os.Signal)) {
+	select {
+	case <-signals:
+	case <-stop:
+		return
+	}
+	began := time.Now()
+	first()
+	for {
+		select {
+		case s := <-signals:
+			if time.Since(began) >= oneAct {
+				second(s)
+				return
+			}
+		case <-stop:
+			return
+		}
+	}
+}
+
+// oneLine keeps an error to its one line, without anything in it that could steer the terminal.
 func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	var b strings.Builder
+	for _, line := range strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		switch {
+		case b.Len() == 0:
+		case strings.HasSuffix(b.String(), ":"): // pgx lists its attempts below such a line
+			b.WriteByte(' ')
+		default:
+			b.WriteString("; ")
+		}
+		b.WriteString(line)
+	}
+	return printable(b.String())
 }

@@ -63,6 +63,12 @@ func runScript(t *testing.T, file string, env ...string) {
 			"serve":     cmdServe,
 			"terminate": cmdTerminate,
 			"request":   cmdRequest,
+			"request-with": func(ts *testscript.TestScript, neg bool, args []string) {
+				if len(args) != 3 {
+					ts.Fatalf("usage: request-with HEADERFILE METHOD PATH")
+				}
+				cmdRequest(ts, neg, []string{args[1], args[2], "", strings.TrimSpace(ts.ReadFile(args[0]))})
+			},
 		},
 	})
 }
@@ -146,7 +152,7 @@ func cmdTerminate(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
-// cmdRequest sends a request to the server: request METHOD PATH [BODY [HEADER: VALUE ...]]. The status line and the body go to standard output.
+// cmdRequest sends a request to the server: request METHOD PATH [BODY [HEADER: VALUE ...]]. Status, header and body go to standard output.
 // A body that begins with @ is a file.
 func cmdRequest(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || neg {
@@ -178,5 +184,7 @@ func cmdRequest(ts *testscript.TestScript, neg bool, args []string) {
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	ts.Check(err)
-	fmt.Fprintf(ts.Stdout(), "%d\n%s\n", resp.StatusCode, answer)
+	fmt.Fprintf(ts.Stdout(), "%d\n", resp.StatusCode)
+	_ = resp.Header.Write(ts.Stdout())
+	fmt.Fprintf(ts.Stdout(), "\n%s\n", answer)
 }

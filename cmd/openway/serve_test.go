@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/storetest"
 )
 
@@ -178,6 +181,81 @@ func TestServeDrainsUnderLoad(t *testing.T) {
 				t.Errorf("the log does not say that it stopped:\n%.2000s", p.log)
 			}
 		})
+	}
+}
+
+// Denials that were folded, and not written yet, are written at the end.
+func TestServeWritesFoldedEventsAtTheEnd(t *testing.T) {
+	in := install(t, "sqlite")
+	in.env = append(in.env, "ACCESS_VERIFY_RATE=off")
+	p := in.serve()
+	const requests = 40
+	for range requests {
+		resp, err := http.Post("http://"+p.address+"/api/v1/access/verify", "application/json", strings.NewReader("garbage"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	p.signal(t, syscall.SIGTERM)
+	if err := p.wait(t); err != nil {
+		t.Fatalf("serve ended with %v", err)
+	}
+	sum, lines := 0, 0
+	for line := range strings.Lines(in.must("", "events", "list", "--json", "--reason", "INVALID_REQUEST")) {
+		var e struct{ Count int }
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		sum, lines = sum+e.Count, lines+1
+	}
+	if sum != requests || lines >= requests {
+		t.Errorf("%d requests are %d in the log, on %d lines", requests, sum, lines)
+	}
+}
+
+// Events older than the site keeps them go without a command.
+func TestServeDeletesOldEvents(t *testing.T) {
+	in := install(t, "sqlite")
+	in.must("", "gate", "create", "front", "--retention-days=30")
+	ctx := context.Background()
+	st, err := store.Open(ctx, store.Options{Database: filepath.Join(in.dir, "data", "openway.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writer, err := st.ClaimWriter(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark, err := st.PolicyMark(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := &access.EventBatch{Policy: mark}
+	for _, age := range []int{100, 31, 29, 0} {
+		batch.Events = append(batch.Events, &access.Event{
+			Kind: access.DecisionEvent, At: time.Now().AddDate(0, 0, -age), Decision: access.Deny, Reason: access.InvalidRequest, Count: 1, RequestID: fmt.Sprint("age-", age),
+		})
+	}
+	if landed, err := st.AppendBatch(ctx, writer, 1, batch); err != nil || !landed {
+		t.Fatal(landed, err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	in.serve()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		events := in.must("", "events", "list", "--json")
+		if !strings.Contains(events, "age-100") && !strings.Contains(events, "age-31") {
+			if strings.Count(events, `"id":`) != 2 {
+				t.Errorf("the events left are\n%s", events)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("old events are still there:\n%s", events)
+		}
 	}
 }
 
