@@ -51,7 +51,6 @@ func (c *DemoCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx := a.ctx
 	dir, err := os.MkdirTemp("", "openway-demo-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the demo: %w", err)
@@ -62,11 +61,11 @@ func (c *DemoCmd) Run(a *app) (err error) {
 		}
 	}()
 	clock := &demoClock{now: a.now}
-	in, err := openDemo(ctx, filepath.Join(dir, "openway.db"), clock, log)
+	in, err := openDemo(a.ctx, filepath.Join(dir, "openway.db"), clock, log)
 	if err != nil {
-		return unlessEnded(ctx, err)
+		return unlessEnded(a.ctx, err)
 	}
-	err = c.serve(ctx, a, in, clock, plan, log, dir)
+	err = c.serve(a.ctx, a, in, clock, plan, log, dir)
 	if err = errors.Join(err, in.close()); err == nil {
 		a.printf("The demo is over, its files are gone.\n")
 	}
