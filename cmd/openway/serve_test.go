@@ -3,11 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -284,12 +286,20 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}()
 	<-begun
 	p.signal(t, syscall.SIGTERM)
+	p.signal(t, syscall.SIGTERM) // as timeout(1) does: one act
 	select {
 	case <-p.ended:
 		t.Fatalf("the request under way was not waited for:\n%s", p.log)
-	case <-time.After(time.Second):
+	case <-time.After(oneAct):
 	}
-	p.signal(t, syscall.SIGTERM)
+	for ended, tries := false, 0; !ended && tries < 40; tries++ { // when the first arrived is not known
+		p.signal(t, syscall.SIGTERM)
+		select {
+		case <-p.ended:
+			ended = true
+		case <-time.After(oneAct / 4):
+		}
+	}
 	err = p.wait(t)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 128+int(syscall.SIGTERM) {
@@ -472,5 +482,62 @@ func TestReplicasSeeChangesAtOnce(t *testing.T) {
 				t.Errorf("after %s %d server %d says %s, want %s", command, i, n, body, want)
 			}
 		}
+	}
+}
+
+// The database goes away under a running server: it lives, is not ready, lets nobody in, and ends when it is told.
+func TestServeWithoutItsDatabase(t *testing.T) {
+	in := install(t, "postgres")
+	p := in.serve()
+	get := func(path string) int {
+		resp, err := http.Get("http://" + p.address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if got := get("/readyz"); got != 200 {
+		t.Fatalf("/readyz: %d before", got)
+	}
+	var dsn string
+	for _, kv := range in.env {
+		if v, ok := strings.CutPrefix(kv, "OPENWAY_DATABASE="); ok {
+			dsn = v
+		}
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := sql.Open("pgx", os.Getenv(storetest.Variable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if _, err := admin.Exec("DROP DATABASE " + strings.TrimPrefix(u.Path, "/") + " WITH (FORCE)"); err != nil {
+		t.Fatal(err)
+	}
+	if got := get("/readyz"); got != 503 {
+		t.Errorf("/readyz: %d without a database, want 503", got)
+	}
+	if got := get("/healthz"); got != 200 {
+		t.Errorf("/healthz: %d without a database, want 200", got)
+	}
+	resp, err := http.Post("http://"+p.address+"/api/v1/access/verify", "application/json", strings.NewReader(`{"gate_id":"front","token":"token-of-anna"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode != 503 || !strings.Contains(string(body), `"decision":"DENY","reason":"UNAVAILABLE"`) {
+		t.Errorf("verify without a database: %d %s", resp.StatusCode, body)
+	}
+	p.signal(t, syscall.SIGTERM)
+	if err := p.wait(t); err == nil {
+		t.Error("serve ended well although it could not write what it owed the log")
+	}
+	if !strings.Contains(p.log.String(), `"message":"not ready"`) {
+		t.Errorf("the log does not say that it was not ready:\n%.3000s", p.log)
 	}
 }
