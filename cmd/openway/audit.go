@@ -15,6 +15,9 @@ type AuditCmd struct {
 	List AuditListCmd `cmd:"" help:"List administrative changes, newest first."`
 }
 
+// Help is the example of --help.
+func (AuditCmd) Help() string { return "Example:\n\n    openway audit list" }
+
 // AuditListCmd lists changes.
 type AuditListCmd struct {
 	Limit int  `default:"50" help:"At most so many."`

@@ -24,6 +24,11 @@ type DeviceCmd struct {
 	Delete   DeviceDeleteCmd   `cmd:"" help:"Remove a device and its token."`
 }
 
+// Help is the example of --help.
+func (DeviceCmd) Help() string {
+	return "Example:\n\n    openway device list --user anna\n    openway device lost 7"
+}
+
 type deviceJSON struct {
 	ID              int64   `json:"id"`
 	User            string  `json:"user"`

@@ -15,6 +15,11 @@ type EventsCmd struct {
 	Purge EventsPurgeCmd `cmd:"" help:"Delete old events, for good."`
 }
 
+// Help is the example of --help.
+func (EventsCmd) Help() string {
+	return "Example:\n\n    openway events list --from 24h\n    openway events purge --days 365"
+}
+
 // EventsListCmd lists events.
 type EventsListCmd struct {
 	Gate      string `placeholder:"CODE" help:"Only at this gate."`

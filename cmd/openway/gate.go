@@ -18,6 +18,11 @@ type GateCmd struct {
 	Delete GateDeleteCmd `cmd:"" help:"Remove a gate and its permissions; events stay."`
 }
 
+// Help is the example of --help.
+func (GateCmd) Help() string {
+	return "Example:\n\n    openway gate create front-in --name \"Front door\"\n    openway gate list"
+}
+
 // GateCreateCmd enters a gate.
 type GateCreateCmd struct {
 	Code      string `arg:"" help:"What the controller says as gate_id; 1..64 characters, case matters."`

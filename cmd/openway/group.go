@@ -19,6 +19,11 @@ type GroupCmd struct {
 	Delete GroupDeleteCmd `cmd:"" help:"Remove a group and its permissions; its members stay."`
 }
 
+// Help is the example of --help.
+func (GroupCmd) Help() string {
+	return "Example:\n\n    openway group create staff\n    openway group add staff anna"
+}
+
 // GroupCreateCmd makes a group.
 type GroupCreateCmd struct {
 	Name string `arg:"" help:"1..150 characters."`

@@ -13,7 +13,7 @@ import (
 func (in *installation) userNamed(ctx context.Context, name string) (access.User, error) {
 	u, err := in.desk.UserByName(ctx, name)
 	if errors.Is(err, access.ErrNotFound) {
-		return u, fmt.Errorf("there is no user named %q", name)
+		return u, fmt.Errorf("there is no user named %.150q", name)
 	}
 	return u, err
 }
@@ -21,7 +21,7 @@ func (in *installation) userNamed(ctx context.Context, name string) (access.User
 func (in *installation) gateNamed(ctx context.Context, code string) (access.Gate, error) {
 	g, err := in.desk.GateByCode(ctx, code)
 	if errors.Is(err, access.ErrNotFound) {
-		return g, fmt.Errorf("there is no gate with the code %q", code)
+		return g, fmt.Errorf("there is no gate with the code %.150q", code)
 	}
 	return g, err
 }
@@ -29,7 +29,7 @@ func (in *installation) gateNamed(ctx context.Context, code string) (access.Gate
 func (in *installation) groupNamed(ctx context.Context, name string) (access.Group, error) {
 	g, err := in.desk.GroupByName(ctx, name)
 	if errors.Is(err, access.ErrNotFound) {
-		return g, fmt.Errorf("there is no group named %q", name)
+		return g, fmt.Errorf("there is no group named %.150q", name)
 	}
 	return g, err
 }

@@ -74,7 +74,7 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (st *store.St
 	fresh := newDatabase(dsn, postgres)
 	st, err = store.Open(ctx, store.Options{Database: dsn, Logger: log, Zone: zone, RetentionDays: retention})
 	if err != nil {
-		return nil, "", false, err
+		return nil, "", false, settingError(s.databaseSetting(), "%w", err)
 	}
 	if fresh != "" {
 		log.Info("there was no database: a new one is made", slog.String("path", fresh))

@@ -17,6 +17,11 @@ type PermissionCmd struct {
 	List    PermissionListCmd    `cmd:"" help:"List permissions."`
 }
 
+// Help is the example of --help.
+func (PermissionCmd) Help() string {
+	return "Example:\n\n    openway permission grant front-in --group staff"
+}
+
 // subjectFlags name whom a permission is about.
 type subjectFlags struct {
 	User  string `placeholder:"USER" help:"The user."`

@@ -88,6 +88,9 @@ func (c *serveSettings) plan() (p servePlan, err error) {
 		}
 	}
 	p.hosts = list(c.AllowedHosts)
+	if len(p.hosts) == 0 && strings.TrimSpace(c.AllowedHosts) != "" { // not the same as unset, which answers any
+		return p, settingError("ALLOWED_HOSTS", "%q names no host", c.AllowedHosts)
+	}
 	if _, err := server.ParseHosts(p.hosts); err != nil {
 		return p, settingError("ALLOWED_HOSTS", "%w", err)
 	}
@@ -246,7 +249,7 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	}
 	defer func() {
 		// Not ctx: it has ended. What was accepted is written all the same.
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second) // Docker kills after 10
 		defer cancel()
 		err = errors.Join(err, keeper.Close(ctx))
 	}()

@@ -69,6 +69,14 @@ func (s *settings) production() bool {
 	return false
 }
 
+// databaseSetting names the setting that says where the database is.
+func (s *settings) databaseSetting() string {
+	if strings.TrimSpace(s.Database) == "" && s.DBHost != "" {
+		return "DB_HOST"
+	}
+	return "OPENWAY_DATABASE"
+}
+
 // database is the SQLite path or postgres:// URL, and whether it is PostgreSQL. Errors never show the URL: it may hold a password.
 func (s *settings) database() (dsn string, postgres bool, err error) {
 	const name = "OPENWAY_DATABASE"

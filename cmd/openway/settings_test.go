@@ -46,6 +46,7 @@ func TestBadSettings(t *testing.T) {
 		{"OPENWAY_ANON_RATE", "1/"},
 		{"OPENWAY_LOGIN_RATE", "/minute"},
 		{"ALLOWED_HOSTS", "https://example.org"},
+		{"ALLOWED_HOSTS", " , "},
 		{"ALLOWED_HOSTS", "exam ple.org"},
 		{"ALLOWED_HOSTS", "*.example.org"},
 		{"CORS_ALLOWED_ORIGINS", "*"},

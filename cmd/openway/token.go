@@ -16,6 +16,11 @@ type TokenCmd struct {
 	Revoke TokenRevokeCmd `cmd:"" help:"End a token, or all of a user, at once."`
 }
 
+// Help is the example of --help.
+func (TokenCmd) Help() string {
+	return "Example:\n\n    openway token list --user anna\n    openway token revoke 12"
+}
+
 // TokenListCmd lists tokens.
 type TokenListCmd struct {
 	User  string `placeholder:"USER" help:"Only those of this user."`

@@ -23,6 +23,11 @@ type UserCmd struct {
 	Erase       UserEraseCmd       `cmd:"" help:"Remove a user and blank all personal text about him."`
 }
 
+// Help is the example of --help.
+func (UserCmd) Help() string {
+	return "Example:\n\n    openway user create anna --group staff\n    openway user list"
+}
+
 // UserCreateCmd enters a user.
 type UserCreateCmd struct {
 	Username   string   `arg:"" help:"1..150 characters."`
