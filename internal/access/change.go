@@ -40,5 +40,5 @@ const (
 	ObjectCredential = "credential"
 	ObjectRole       = "role" // ObjectID: the user
 	ObjectSession    = "session"
-	ObjectEvents     = "events" // purges and exports
+	ObjectEvents     = "events" // purges
 )

@@ -18,7 +18,7 @@ type EventKind string
 // The kinds of event.
 const (
 	DecisionEvent EventKind = "decision"
-	SystemEvent   EventKind = "system" // Note says what: see the Note constants
+	SystemEvent   EventKind = "system" // Reason says what: see the Note constants
 )
 
 // What a system event can say, in its Reason.

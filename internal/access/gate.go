@@ -30,11 +30,3 @@ func (g Gate) Validate() error {
 	}
 	return bad.OrNil()
 }
-
-// Label is what people call the gate: its name, else its code.
-func (g Gate) Label() string {
-	if g.Name != "" {
-		return g.Name
-	}
-	return g.Code
-}

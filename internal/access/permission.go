@@ -16,9 +16,6 @@ type Permission struct {
 	CreatedAt  time.Time
 }
 
-// Plain reports whether the permission holds at all times. There is at most one living plain permission for a gate and subject.
-func (p Permission) Plain() bool { return p.ValidFrom.IsZero() && p.ValidUntil.IsZero() }
-
 // Validate reports every field that breaks a rule, as Invalid.
 func (p Permission) Validate() error {
 	var bad Invalid

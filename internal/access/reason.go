@@ -27,8 +27,3 @@ const (
 	DeviceNotFound Reason = "DEVICE_NOT_FOUND"
 	DeviceMismatch Reason = "DEVICE_MISMATCH"
 )
-
-// Reasons lists all that a decision event can carry, for filters and documents.
-func Reasons() []Reason {
-	return []Reason{OK, NoPermission, DeviceInactive, TokenInvalid, UnknownGate, InvalidRequest, RateLimit, Unavailable, DeviceNotFound, DeviceMismatch}
-}

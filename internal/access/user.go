@@ -42,14 +42,6 @@ func (u User) Validate() error {
 	return bad.OrNil()
 }
 
-// FullName is the first and last name, else the user name.
-func (u User) FullName() string {
-	if n := strings.TrimSpace(u.FirstName + " " + u.LastName); n != "" {
-		return n
-	}
-	return u.Username
-}
-
 // Role is what a user may do as an administrator; a later one includes the earlier ones.
 type Role string
 

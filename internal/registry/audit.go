@@ -25,11 +25,6 @@ func (r *Registry) NotePurge(ctx context.Context, actor access.Actor, before tim
 	return r.note(ctx, actor, access.ObjectEvents, "purge", access.Fields{"before": stamp(before), "deleted": strconv.Itoa(n)})
 }
 
-// NoteExport leaves the audit line of an export; what says what was taken out ("site", "events", …).
-func (r *Registry) NoteExport(ctx context.Context, actor access.Actor, what string) error {
-	return r.note(ctx, actor, access.ObjectEvents, "export", access.Fields{"what": what})
-}
-
 // note leaves an audit line that does not change the policy.
 func (r *Registry) note(ctx context.Context, actor access.Actor, object, action string, after access.Fields) error {
 	err := r.store.Note(ctx, actor, func(tx *store.Tx) error { return tx.Record(object, 0, action, nil, after) })

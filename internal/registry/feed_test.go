@@ -304,10 +304,10 @@ func TestNotesLeaveThePolicyAlone(t *testing.T) {
 		if err := d.NotePurge(t.Context(), clerk, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), 12); err != nil {
 			t.Error(err)
 		}
-		if err := d.NoteExport(t.Context(), clerk, "site"); err != nil {
+		if _, err := d.Export(t.Context(), clerk); err != nil {
 			t.Error(err)
 		}
-		d.wantAudit("purge and export", "events 0 purge +before=2026-01-02T00:00:00Z +deleted=12", "events 0 export +what=site")
+		d.wantAudit("purge and export", "events 0 purge +before=2026-01-02T00:00:00Z +deleted=12", "site 0 export")
 		d.follow("purge and export")
 		if d.policy.Mark != mark || d.announced.Load() != 0 {
 			t.Errorf("the policy moved from %v to %v, announced %d times; want neither", mark, d.policy.Mark, d.announced.Load())

@@ -25,11 +25,6 @@ func (r *Registry) Permissions(ctx context.Context, f PermissionFilter) ([]acces
 	return reading(ctx, r, func(tx *store.Tx) ([]access.Permission, error) { return tx.Permissions(f) })
 }
 
-// Permission returns one permission.
-func (r *Registry) Permission(ctx context.Context, id int64) (access.Permission, error) {
-	return reading(ctx, r, func(tx *store.Tx) (access.Permission, error) { return tx.Permission(id) })
-}
-
 // GrantPermission lets the subject of p through its gate in its period: the row for the same gate, subject and period is made, or
 // allowed again when it was suspended. A row without dates stands once for a gate and subject; dated ones stand beside it.
 func (r *Registry) GrantPermission(ctx context.Context, actor access.Actor, p access.Permission) (access.Permission, error) {
