@@ -129,15 +129,6 @@ func (l *Limiter[K]) Undo(key K) {
 	}
 }
 
-// Forget takes back all counted acts of key.
-func (l *Limiter[K]) Forget(key K) {
-	s := l.lock(key)
-	defer s.mu.Unlock()
-	if e := s.entries[key]; e != nil {
-		l.remove(s, e)
-	}
-}
-
 func (l *Limiter[K]) lock(key K) *shard[K] {
 	s := &l.shards[0]
 	if len(l.shards) > 1 {

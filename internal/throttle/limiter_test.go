@@ -137,11 +137,6 @@ func TestLimiterDoesAsTheNaiveModel(t *testing.T) {
 				}
 				l.Undo(k)
 			},
-			"forget": func(t *rapid.T) {
-				k := key.Draw(t, "key")
-				delete(m.acts, k)
-				l.Forget(k)
-			},
 		})
 	})
 }
@@ -235,7 +230,7 @@ func TestTableIsBounded(t *testing.T) {
 				break
 			}
 			l.Allow(prefix(i))
-			l.Forget(prefix(i))
+			l.Undo(prefix(i))
 		}
 		if l.Len() > 2*len(l.shards) {
 			t.Errorf("at most %d keys: %d still remembered long after they went idle", most, l.Len())
