@@ -1,6 +1,6 @@
 // Package eventlog makes decisions durable: it gathers the requests that wait, writes them in one commit (group commit) and then wakes
 // them. It also deletes events that are older than the site keeps them. It holds no policy and no SQL, imports access alone, and names the
-// little it needs of others: Appender, Policies, Purger, and Reader for those who read the log back.
+// little it needs of others: Appender, Policies and Purger. The log is read back from the store.
 //
 // # What it promises
 //

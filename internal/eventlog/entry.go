@@ -92,11 +92,6 @@ type Appender interface {
 	FenceBatch(ctx context.Context, writer, seq int64) (landed bool, count int, err error)
 }
 
-// Reader reads the log back, newest first. store.Store is one.
-type Reader interface {
-	Events(ctx context.Context, f access.EventFilter) ([]access.Event, error)
-}
-
 // Policies is the policy that decides now.
 type Policies interface {
 	// Mark is the policy under which Entry.Redecide decides now.

@@ -109,7 +109,7 @@ func (m *memory) PolicyMark(context.Context) (access.PolicyMark, error) {
 // database is what the tests need of one: memory, or a store.
 type database interface {
 	eventlog.Appender
-	eventlog.Reader
+	Events(ctx context.Context, f access.EventFilter) ([]access.Event, error)
 	PolicyMark(context.Context) (access.PolicyMark, error)
 }
 
