@@ -60,6 +60,13 @@ func VerifyPassword(encoded, password string) (ok, outdated bool) {
 	return subtle.ConstantTimeCompare(h.derive(password), h.key) == 1, h.outdated()
 }
 
+// ReadableHash reports whether VerifyPassword can compare with an encoded hash: argon2id in PHC form or Django's pbkdf2_sha256, at a sane cost.
+// Unusable passwords ("!…") are not readable.
+func ReadableHash(encoded string) bool {
+	_, known := parseHash(encoded)
+	return known
+}
+
 // SpendVerify takes as long as VerifyPassword takes for a hash like this one, and comes to nothing: an unknown user name then cannot be told
 // from a wrong password by the time it takes. For what VerifyPassword would refuse unread ("", "!…") it is as long as for today's hashes.
 func SpendVerify(like string) {

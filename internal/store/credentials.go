@@ -53,6 +53,21 @@ func (tx *Tx) CredentialByLookup(lookups []access.Lookup) (access.Credential, er
 	return c, nil
 }
 
+// EndedCredential returns the newest revoked credential of a user that one of these digests found while it lived.
+func (tx *Tx) EndedCredential(userID int64, lookups []access.Lookup) (access.Credential, error) {
+	args, marks := []any{userID}, make([]string, len(lookups))
+	for i := range lookups {
+		args = append(args, lookups[i][:])
+		marks[i] = fmt.Sprintf("$%d", i+2)
+	}
+	c, err := scanCredential(tx.queryRow(`SELECT `+credentialColumns+` FROM credential
+		WHERE user_id = $1 AND deleted_at IS NOT NULL AND lookup IN (`+strings.Join(marks, ", ")+`) ORDER BY id DESC LIMIT 1`, args...))
+	if err != nil {
+		return access.Credential{}, fmt.Errorf("ended credential of user %d: %w", userID, err)
+	}
+	return c, nil
+}
+
 // Credentials lists living credentials in order of their ids.
 func (tx *Tx) Credentials(f CredentialFilter) ([]access.Credential, error) {
 	where, args := `deleted_at IS NULL AND id > $1`, []any{f.After, pageSize(f.Limit)}

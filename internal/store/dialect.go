@@ -20,7 +20,7 @@ import (
 )
 
 // dialect is what differs between the engines in ordinary statements. How they connect, append and migrate differs more:
-// see sqlite.go, postgres.go, append.go and migrate.go.
+// see sqlite.go, postgres.go, events_sqlite.go, events_postgres.go and migrate.go.
 type dialect interface {
 	name() string
 	// forUpdate and forShare end a SELECT whose row is to stand still until the transaction ends.

@@ -33,9 +33,6 @@ type conn interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// Context is the context of the transaction.
-func (tx *Tx) Context() context.Context { return tx.ctx }
-
 // exec runs a statement and returns how many rows it touched. Errors have their kind (fault) already.
 func (tx *Tx) exec(query string, args ...any) (int64, error) {
 	r, err := tx.on.ExecContext(tx.ctx, query, args...)
