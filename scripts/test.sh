@@ -42,33 +42,46 @@ server_binaries() {
 	return 1
 }
 
+state='' fast='' as=()
+clean_up() {
+	if [ -n "$state" ]; then
+		"${as[@]}" "$bin/pg_ctl" -D "$state/data" -m immediate stop >/dev/null 2>&1 ||
+			printf 'test.sh: PostgreSQL in %s had stopped already\n' "$state" >&2
+		rm -rf "$state"
+	fi
+	rm -rf "$fast"
+}
+trap clean_up EXIT
+
+# Databases in memory where there is room: the tests' need not outlive the machine.
+room=$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1) || room=0
+if [ "${room:-0}" -gt 3000000 ] && [ -w /dev/shm ]; then
+	export GOTMPDIR="${TMPDIR:-/tmp}"
+	fast=$(mktemp -d /dev/shm/openway-test-XXXXXX)
+	chmod 711 "$fast"
+	export TMPDIR="$fast"
+fi
+
 if [ -z "${OPENWAY_TEST_POSTGRES:-}" ]; then
 	bin=$(server_binaries) || { install postgresql && bin=$(server_binaries); } ||
 		die "no PostgreSQL: install its server (Debian: apt-get install postgresql), or set OPENWAY_TEST_POSTGRES=postgres://superuser@host/postgres"
 
 	state=$(mktemp -d "${TMPDIR:-/tmp}/openway-test-XXXXXX")
-	as=()
 	if [ "$(id -u)" = 0 ]; then # initdb refuses to run as root
 		as=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
 		chown nobody:nogroup "$state"
 	fi
-	stop() {
-		"${as[@]}" "$bin/pg_ctl" -D "$state/data" -m immediate stop >/dev/null 2>&1 ||
-			printf 'test.sh: PostgreSQL in %s had stopped already\n' "$state" >&2
-		rm -rf "$state"
-	}
-	trap stop EXIT
 
 	# fsync is off: these servers are killed as processes, never as machines.
-	(cd "$state" && "${as[@]}" "$bin/initdb" -D "$state/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$state/log" 2>&1) ||
-		{ cat "$state/log" >&2; die "initdb failed"; }
+	(cd "$state" && "${as[@]}" "$bin/initdb" -D "$state/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$state/initdb.log" 2>&1) ||
+		{ cat "$state/initdb.log" >&2; die "initdb failed"; }
 	for attempt in 1 2 3 4 5 6 7 8; do
-		port=$((20000 + RANDOM % 30000))
-		if (cd "$state" && "${as[@]}" "$bin/pg_ctl" -D "$state/data" -w -t 60 -l "$state/log" start \
-			-o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='$state' -c max_connections=400 -c fsync=off -c shared_buffers=128MB" >/dev/null); then
+		port=$((15000 + RANDOM % 15000)) # below the range that connections take theirs from
+		if (cd "$state" && "${as[@]}" "$bin/pg_ctl" -D "$state/data" -w -t 60 -l "$state/server.log" start \
+			-o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='$state' -c max_connections=400 -c fsync=off -c shared_buffers=128MB" >"$state/pg_ctl.log" 2>&1); then
 			break
 		fi
-		[ "$attempt" -lt 8 ] || { cat "$state/log" >&2; die "PostgreSQL does not start"; }
+		[ "$attempt" -lt 8 ] || { cat "$state/server.log" >&2; die "PostgreSQL does not start"; }
 	done
 	export OPENWAY_TEST_POSTGRES="postgres://postgres@127.0.0.1:$port/postgres?sslmode=disable"
 fi

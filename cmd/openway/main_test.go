@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 // onPostgresToo marks the scripts that run on both engines: they name no file of SQLite's. It stands in their first line.
 const onPostgresToo = "# Runs on SQLite and PostgreSQL."
 
+// raceEndsAtOnce takes away the second that a process with the race detector waits at its end.
+const raceEndsAtOnce = "GORACE=atexit_sleep_ms=0"
+
 const testKey = "0123456789abcdef0123456789abcdef"
 
 // TestScripts runs the scripts in testdata/script through the real main, each in a directory of its own.
@@ -56,7 +59,7 @@ func runScript(t *testing.T, file string, env ...string) {
 		Files: []string{file},
 		Setup: func(e *testscript.Env) error {
 			e.Vars = append(e.Vars, env...)
-			e.Vars = append(e.Vars, "OPENWAY_LISTEN=127.0.0.1:0")
+			e.Vars = append(e.Vars, "OPENWAY_LISTEN=127.0.0.1:0", raceEndsAtOnce)
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

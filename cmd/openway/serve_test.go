@@ -35,7 +35,7 @@ type installed struct {
 func install(t *testing.T, engine string) installed {
 	t.Helper()
 	dir := t.TempDir()
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "OPENWAY_LISTEN=127.0.0.1:0", "OPENWAY_SECRET_KEY=" + testKey}
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "OPENWAY_LISTEN=127.0.0.1:0", "OPENWAY_SECRET_KEY=" + testKey, raceEndsAtOnce}
 	if engine == "postgres" {
 		env = append(env, "OPENWAY_DATABASE="+storetest.Empty(t, engine).DSN)
 	}
