@@ -51,6 +51,8 @@ type app struct {
 	now      func() time.Time
 	settings *settings
 	env      environment
+
+	unprinted error // the first of what printf could not print; nil = none
 }
 
 func main() {
@@ -94,7 +96,7 @@ func (a *app) run(args []string) error {
 		return asUsage(err)
 	}
 	a.settings = &c.settings
-	return k.Run(a)
+	return errors.Join(k.Run(a), a.unprinted)
 }
 
 // newKong reads the command line into c. Help goes to out.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"io"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/alecthomas/kong"
@@ -71,4 +74,27 @@ func TestEveryFlagIsAVariable(t *testing.T) {
 		}
 	}
 	walk(newParser(t, new(cli)).Model.Node)
+}
+
+// broken refuses every byte.
+type broken struct{ error }
+
+func (w broken) Write([]byte) (int, error) { return 0, w.error }
+
+func TestWhatCannotBePrintedIsAnError(t *testing.T) {
+	t.Setenv("OPENWAY_ENV_FILE", "")
+	for _, tt := range []struct {
+		out    io.Writer
+		status int
+		says   string
+	}{
+		{io.Discard, 0, ""},
+		{broken{errors.New("the disk is full")}, 1, "openway: print: the disk is full\n"},
+		{broken{syscall.EPIPE}, 0, ""},
+	} {
+		var says bytes.Buffer
+		if got := run([]string{"version"}, strings.NewReader(""), tt.out, &says); got != tt.status || says.String() != tt.says {
+			t.Errorf("version to %#v: status %d, %q; want %d, %q", tt.out, got, says.String(), tt.status, tt.says)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -250,5 +252,10 @@ func (a *app) commandLogger() (*slog.Logger, error) {
 	return slog.New(server.NewLogHandler(a.err, format, level)), nil
 }
 
-// printf writes to standard output.
-func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
+// printf writes to standard output. That it could not, perhaps a token that is shown once, is the command's error at its end.
+func (a *app) printf(format string, args ...any) {
+	_, err := fmt.Fprintf(a.out, format, args...)
+	if err != nil && a.unprinted == nil && !errors.Is(err, syscall.EPIPE) { // a reader that has had enough is no error
+		a.unprinted = fmt.Errorf("print: %w", err)
+	}
+}
