@@ -15,6 +15,12 @@ const (
 	SchemeHMAC   Scheme = 2
 )
 
+// The length of a token that can be presented at a gate, in characters (API v1).
+const (
+	MinToken = 8
+	MaxToken = 128
+)
+
 // CredentialKind is what is presented.
 type CredentialKind string
 
@@ -67,18 +73,21 @@ type Device struct {
 	ID              int64
 	UserID          int64
 	Name            string // 0..100 characters
-	AndroidDeviceID string // "" = none; at most 128 characters
+	AndroidDeviceID string // "" = none; at most MaxAndroidDeviceID characters
 	Active          bool
 	TokenPreview    string // of its living token; "" = it has none
 	Version         int64
 	CreatedAt       time.Time
 }
 
+// MaxAndroidDeviceID is how many characters an Android id may have (API v1).
+const MaxAndroidDeviceID = 128
+
 // Validate reports every field that breaks a rule, as Invalid.
 func (d Device) Validate() error {
 	var bad Invalid
 	text(&bad, "name", d.Name, 0, 100)
-	text(&bad, "android_device_id", d.AndroidDeviceID, 0, 128)
+	text(&bad, "android_device_id", d.AndroidDeviceID, 0, MaxAndroidDeviceID)
 	if d.UserID == 0 {
 		bad.Add("user", CodeRequired)
 	}

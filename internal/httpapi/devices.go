@@ -15,9 +15,6 @@ const (
 	fieldDeviceID  = "device_id"
 )
 
-// longestAndroidID is how many characters an Android id may have.
-const longestAndroidID = 128
-
 // registerDevice gives the caller's phone a device and its token.
 func (h *Handler) registerDevice(w http.ResponseWriter, r *http.Request) error {
 	var b body
@@ -31,7 +28,7 @@ func (h *Handler) registerDevice(w http.ResponseWriter, r *http.Request) error {
 	}
 	in := input{body: &b}
 	ask := registry.RegisterInput{Rotate: in.boolean(fieldRotate, true)}
-	android, given := in.text(fieldAndroidID, textRule{optional: true, nullable: true, blank: true, longest: longestAndroidID})
+	android, given := in.text(fieldAndroidID, textRule{optional: true, nullable: true, blank: true, longest: access.MaxAndroidDeviceID})
 	if given {
 		ask.AndroidDeviceID = &android
 	}

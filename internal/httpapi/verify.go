@@ -10,12 +10,6 @@ import (
 	"github.com/openway-access/openway/internal/gatekeeper"
 )
 
-// A token presented at a gate has so many characters.
-const (
-	shortestToken = 8
-	longestToken  = 128
-)
-
 // verify answers a door controller. It always answers in its own shape, also to what cannot be read.
 func (h *Handler) verify(w http.ResponseWriter, r *http.Request) error {
 	address := clientAddress(r)
@@ -45,8 +39,8 @@ func (h *Handler) readVerify(r *http.Request) gatekeeper.Request {
 	if !ok {
 		gate = ""
 	}
-	token, _ := in.text("token", textRule{longest: longestToken})
-	if len(in.bad) > 0 || utf8.RuneCountInString(token) < shortestToken {
+	token, _ := in.text("token", textRule{longest: access.MaxToken})
+	if len(in.bad) > 0 || utf8.RuneCountInString(token) < access.MinToken {
 		return gatekeeper.Request{Malformed: true, Presented: gate}
 	}
 	return gatekeeper.Request{Gate: gate, Token: token}

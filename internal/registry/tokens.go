@@ -16,12 +16,6 @@ import (
 // TokenFilter selects credentials.
 type TokenFilter = store.CredentialFilter
 
-// The length of a token that is presented at a gate, in characters (API v1).
-const (
-	minToken = 8
-	maxToken = 128
-)
-
 func credentialFields(c access.Credential) access.Fields {
 	return filled(access.Fields{
 		"user_id": idText(c.UserID), "device_id": idText(c.DeviceID), "kind": string(c.Kind), "label": c.Label, "state": string(c.State),
@@ -158,10 +152,10 @@ func validToken(token string) error {
 		bad.Add("token", access.CodeCharacters)
 	case token != strings.TrimSpace(token):
 		bad = append(bad, access.FieldError{Field: "token", Code: access.CodeOther, Text: "may not begin or end with white space"})
-	case n < minToken:
-		bad.AddLimit("token", access.CodeTooShort, minToken)
-	case n > maxToken:
-		bad.AddLimit("token", access.CodeTooLong, maxToken)
+	case n < access.MinToken:
+		bad.AddLimit("token", access.CodeTooShort, access.MinToken)
+	case n > access.MaxToken:
+		bad.AddLimit("token", access.CodeTooLong, access.MaxToken)
 	}
 	return bad.OrNil()
 }

@@ -82,8 +82,8 @@ func checkToken(bad *Mistakes, at Place, field, token string, seen map[string]st
 	case strings.TrimSpace(token) != token:
 		bad.Add(at, field, "may not begin or end with white space")
 		return
-	case n < MinToken || n > MaxToken:
-		bad.Add(at, field, "must have %d to %d characters, as a gate accepts them, and has %d", MinToken, MaxToken, n)
+	case n < access.MinToken || n > access.MaxToken:
+		bad.Add(at, field, "must have %d to %d characters, as a gate accepts them, and has %d", access.MinToken, access.MaxToken, n)
 		return
 	}
 	if first, ok := seen[token]; ok {

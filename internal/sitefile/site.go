@@ -135,12 +135,6 @@ func (d Device) noun() access.Device {
 // MaxBytes bounds the size of a file: some 200 000 users with a phone each.
 const MaxBytes = 32 << 20
 
-// Token lengths that a gate accepts (API v1), in characters.
-const (
-	MinToken = 8
-	MaxToken = 128
-)
-
 // Instant makes the When of an instant, for writing. The zero time makes the zero When.
 func Instant(t time.Time) When {
 	if t.IsZero() {
