@@ -277,7 +277,7 @@ func TestNoStaleAnswer(t *testing.T) {
 			poll    time.Duration
 			check   bool
 			changes int
-		}{{"polling", 0, true, 400}, {"no poll", -1, true, 800}, {"control: no check", 0, false, 150}} {
+		}{{"polling", 0, true, 200}, {"no poll", -1, true, 300}, {"control: no check", 0, false, 150}} {
 			t.Run(engine+"/"+c.name, func(t *testing.T) {
 				got := strictness(t, storetest.New(t, engine), c.changes, c.poll, c.check)
 				in, out := got.wronglyIn.Load(), got.wronglyOut.Load()
