@@ -63,6 +63,11 @@ func (c CreateSuperuserCmd) Run(a *app) error {
 
 // askSuperuser asks for what is missing until it is right.
 func (in *installation) askSuperuser(ctx context.Context, a *app, u *access.User, p *registry.Password, askEmail, havePassword bool) error {
+	if u.Username != "" { // before a password is asked for in vain
+		if err := in.freeUsername(ctx, u.Username); err != nil {
+			return err
+		}
+	}
 	for asked := u.Username == ""; asked; {
 		name, err := in.askUsername(ctx, a)
 		if err != nil {
@@ -131,18 +136,35 @@ func (in *installation) askUsername(ctx context.Context, a *app) (string, error)
 		fmt.Fprintln(a.err, "Error: This field cannot be blank.")
 		return "", nil
 	}
-	if bad := only(access.User{Username: name}.Validate(), "username"); bad != nil {
+	var bad access.Invalid
+	switch err := in.freeUsername(ctx, name); {
+	case errors.As(err, &bad):
 		fmt.Fprintln(a.err, "Error: "+bad.Error())
 		return "", nil
-	}
-	switch _, err := in.desk.UserByName(ctx, name); {
-	case err == nil:
+	case errors.Is(err, errNameTaken):
 		fmt.Fprintln(a.err, "Error: That username is already taken.")
 		return "", nil
-	case !errors.Is(err, access.ErrNotFound):
+	case err != nil:
 		return "", err
 	}
 	return name, nil
+}
+
+var errNameTaken = errors.New("that username is already taken")
+
+// freeUsername reports a user name that a new user cannot have.
+func (in *installation) freeUsername(ctx context.Context, name string) error {
+	if bad := only(access.User{Username: name}.Validate(), "username"); bad != nil {
+		return bad
+	}
+	_, err := in.desk.UserByName(ctx, name)
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s: %w", name, errNameTaken)
+	case errors.Is(err, access.ErrNotFound):
+		return nil
+	}
+	return err
 }
 
 // only keeps what err says about one field.
