@@ -73,11 +73,15 @@ func commonFault(err error) (_ error, ok bool) {
 		return access.ErrNotFound, true
 	case errors.Is(err, context.Canceled):
 		return err, true
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.Is(err, sql.ErrTxDone):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.Is(err, sql.ErrTxDone),
+		strings.HasSuffix(err.Error(), poolClosed):
 		return unavailable(err), true
 	}
 	return nil, false
 }
+
+// poolClosed is how database/sql says that Close was called; it has no name for that error.
+const poolClosed = "sql: database is closed"
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", access.ErrUnavailable, err) }
 
@@ -170,6 +174,10 @@ func (postgresDialect) fault(err error) error {
 	if e, ok := commonFault(err); ok {
 		return e
 	}
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) { // whatever the reason: a password that was changed, a database that is being restored
+		return unavailable(err)
+	}
 	var reply *pgconn.PgError
 	if errors.As(err, &reply) {
 		switch reply.Code {
@@ -183,9 +191,8 @@ func (postgresDialect) fault(err error) error {
 		}
 		return err
 	}
-	var connect *pgconn.ConnectError
 	var network net.Error
-	if errors.As(err, &connect) || errors.As(err, &network) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed) ||
+	if errors.As(err, &network) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
 		return unavailable(err)
 	}

@@ -131,7 +131,7 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 	if limit <= 0 {
 		return 0, fmt.Errorf("purge events: %d at a time", limit)
 	}
-	err = s.inWrite(ctx, func(tx *Tx) (bool, error) {
+	err = s.atDesk(ctx, func(tx *Tx) (bool, error) {
 		gone, err := tx.exec(`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE occurred_at < $1 ORDER BY occurred_at LIMIT $2)`, micros(before), limit)
 		if err != nil {
 			return false, err

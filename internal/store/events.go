@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"sync"
 	"time"
@@ -107,6 +108,9 @@ func (s *Store) laneOf(writer int64) (*lane, error) {
 	defer s.mu.Unlock()
 	if l := s.lanes[writer]; l != nil {
 		return l, nil
+	}
+	if s.closed {
+		return nil, unavailable(sql.ErrConnDone)
 	}
 	return nil, fmt.Errorf("writer %d is not claimed by this process: %w", writer, access.ErrNotFound)
 }
@@ -222,5 +226,5 @@ func (s *Store) stamp(writer, seq int64, b *access.EventBatch) batchHead {
 const eventInsertColumns = `kind, occurred_at, recorded_at, writer_id, seq, gate_id, presented_gate, user_id, credential_id, device_id, permission_id,
 	controller_id, policy_version, decision, reason, count, until, address, request_id, fingerprint`
 
-// countOf is an event's count, which is at least the event itself.
-func countOf(e *access.Event) int64 { return int64(max(e.Count, 1)) }
+// countOf is an event's count, which is at least the event itself, and at most what the column holds.
+func countOf(e *access.Event) int64 { return int64(min(max(e.Count, 1), math.MaxInt32)) }

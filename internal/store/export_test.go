@@ -62,3 +62,9 @@ func ForgetStatements(ctx context.Context, s *Store, writer int64) error {
 	_, err = l.conn.ExecContext(ctx, `DEALLOCATE ALL`)
 	return err
 }
+
+// Setting reads a setting of PostgreSQL as it is inside a transaction.
+func Setting(tx *Tx, name string) (v string, err error) {
+	err = tx.queryRow(`SELECT current_setting($1)`, name).Scan(&v)
+	return v, err
+}

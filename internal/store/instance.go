@@ -25,7 +25,7 @@ func (s *Store) Instance(ctx context.Context) (Instance, error) {
 // with a key of its own, one is told false, and must compare its key with what the other left.
 func (s *Store) SetKeyCheck(ctx context.Context, was, check string) (bool, error) {
 	var n int64
-	err := s.inWrite(ctx, func(tx *Tx) (bool, error) {
+	err := s.atDesk(ctx, func(tx *Tx) (bool, error) {
 		var err error
 		n, err = tx.SetKeyCheck(was, check)
 		return true, err

@@ -319,12 +319,19 @@ func (s *Store) CredentialLastUsed(ctx context.Context, id int64) (day int, err 
 
 // TouchCredentials notes that credentials were used on a day. It only ever raises the day, moves no version, and takes
 // small transactions; after an error some may have been noted.
+//
+// It waits for a Change under way, and a Change for it: both take the policy's row first, so that neither holds credentials that the
+// other waits for. Of two processes that note uses at once, each takes the credentials in order of their ids.
 func (s *Store) TouchCredentials(ctx context.Context, day int, ids []int64) error {
-	// In order, so that two replicas never wait for each other in a circle.
 	for chunk := range slices.Chunk(sortedSet(ids), idsPerQuery) {
-		err := s.inWrite(ctx, func(tx *Tx) (bool, error) {
-			_, err := tx.exec(`UPDATE credential SET last_used_day = $1 WHERE last_used_day < $1 AND id IN `+idList(chunk), day)
-			return true, err
+		err := s.atDesk(ctx, func(tx *Tx) (bool, error) {
+			var version int64
+			if err := tx.queryRow(`SELECT version FROM policy WHERE id = 1` + s.kind.forShare()).Scan(&version); err != nil {
+				return false, err
+			}
+			n, err := tx.exec(`UPDATE credential SET last_used_day = $1 WHERE id IN
+				(SELECT id FROM credential WHERE last_used_day < $1 AND id IN `+idList(chunk)+` ORDER BY id`+s.kind.forUpdate()+`)`, day)
+			return n > 0, err
 		})
 		if err != nil {
 			return fmt.Errorf("note the use of %d credentials: %w", len(chunk), err)

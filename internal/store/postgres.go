@@ -39,9 +39,13 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 	if err := db.PingContext(ctx); err != nil {
 		return errors.Join(s.kind.fault(err), db.Close())
 	}
-	s.read = db
+	s.read, s.desk = db, make(chan struct{}, s.opt.Readers)
 	return nil
 }
+
+// idlePatience is how long the server keeps a write transaction, with the locks on the policy's row that it holds, of a client that says nothing:
+// one whose machine lost its power would stop all changes until the server's TCP gives up, after hours.
+const idlePatience = "30s"
 
 // inTransaction runs fn in a READ COMMITTED transaction, whatever the server's default is, and commits it when fn says so.
 func (s *Store) inTransaction(ctx context.Context, on beginner, fn func(conn) (commit bool, err error)) error {
@@ -50,6 +54,9 @@ func (s *Store) inTransaction(ctx context.Context, on beginner, fn func(conn) (c
 		return fmt.Errorf("begin to write: %w", s.kind.fault(err))
 	}
 	defer t.Rollback() //nolint:errcheck // after a commit it does nothing
+	if _, err := t.ExecContext(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+idlePatience+`'`); err != nil {
+		return fmt.Errorf("begin to write: %w", s.kind.fault(err))
+	}
 	commit, err := fn(t)
 	if err != nil || !commit {
 		return err

@@ -43,7 +43,7 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 	case !errors.Is(err, os.ErrExist):
 		return err
 	}
-	s.kind = sqliteDialect{}
+	s.kind, s.desk = sqliteDialect{}, make(chan struct{}, 1)
 	writeURI, err := sqliteURI(path, false)
 	if err != nil {
 		return err

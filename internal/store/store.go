@@ -60,6 +60,8 @@ type Store struct {
 	write *writer
 	// appendMode is how lanes on PostgreSQL send their one statement.
 	appendMode pgx.QueryExecMode
+	// desk holds a token for each write that is not a lane's. However many of them wait, a lane waits for few, and finds a connection.
+	desk chan struct{}
 
 	mu     sync.Mutex
 	lanes  map[int64]*lane
@@ -122,7 +124,7 @@ func (s *Store) Close() error {
 //
 // fn runs at most once. An error of fn is returned as it is; access.ErrOutcomeUnknown means that the commit's fate is unknown.
 func (s *Store) Change(ctx context.Context, actor access.Actor, fn func(*Tx) error) (mark access.PolicyMark, changed bool, err error) {
-	err = s.inWrite(ctx, func(tx *Tx) (bool, error) {
+	err = s.atDesk(ctx, func(tx *Tx) (bool, error) {
 		tx.Actor, tx.moves = actor, true
 		stamp, err := freshStamp()
 		if err != nil {
@@ -154,7 +156,7 @@ func (s *Store) Change(ctx context.Context, actor access.Actor, fn func(*Tx) err
 // Note runs fn in a write transaction that does not move the policy: audit lines of refused sign-ins and exports, session
 // touches, password rehashes. tx.Mark is the mark that stands.
 func (s *Store) Note(ctx context.Context, actor access.Actor, fn func(*Tx) error) error {
-	return s.inWrite(ctx, func(tx *Tx) (bool, error) {
+	return s.atDesk(ctx, func(tx *Tx) (bool, error) {
 		tx.Actor = actor
 		if err := tx.readMark(); err != nil {
 			return false, err
@@ -182,6 +184,19 @@ func (s *Store) connect(ctx context.Context) error {
 		return s.connectPostgres(ctx)
 	}
 	return s.connectSQLite(ctx)
+}
+
+// atDesk is inWrite for everybody but the lanes. On SQLite one of them at a time stands in line for the writer, so that no crowd of
+// changes comes before a batch of events; on PostgreSQL as many as there are readers, because they wait for the policy's
+// row with a connection in hand, and who holds that row may want another one.
+func (s *Store) atDesk(ctx context.Context, fn func(*Tx) (commit bool, err error)) error {
+	select {
+	case s.desk <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("wait to write: %w", s.kind.fault(ctx.Err()))
+	}
+	defer func() { <-s.desk }()
+	return s.inWrite(ctx, fn)
 }
 
 // inWrite runs fn in one write transaction and commits it when fn says so.
