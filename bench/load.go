@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +22,6 @@ import (
 // memory and scheduler are not those of the orchestrator.
 type loadOrder struct {
 	Addr     string  // host:port
-	TLS      bool    // speak TLS without checking the certificate, resuming sessions
 	Site     siteDef // whom and what to ask about
 	Conns    int     // how many callers; each waits for its answer before it asks again
 	Fresh    bool    // a new connection for each request, as the firmware does
@@ -52,10 +50,6 @@ func (r loadResult) perSecond() float64 { return float64(r.Answered) / r.Seconds
 // runLoad is the generator: it sends what the order says and measures.
 func runLoad(o loadOrder) (loadResult, error) {
 	ask := newAsker(o.Site)
-	var tlsConfig *tls.Config
-	if o.TLS {
-		tlsConfig = &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1024)} //nolint:gosec // our own server, a certificate made a moment ago
-	}
 	start := time.Now()
 	measureFrom := start.Add(o.WarmUp)
 	end := measureFrom.Add(o.Duration)
@@ -69,7 +63,7 @@ func runLoad(o loadOrder) (loadResult, error) {
 	var wg sync.WaitGroup
 	for i := range callers {
 		c := &callers[i]
-		c.order, c.ask, c.tls = &o, ask, tlsConfig
+		c.order, c.ask = &o, ask
 		c.rng = rand.New(rand.NewPCG(o.Seed, uint64(i)))
 		wg.Go(func() { c.run(arrivals, measureFrom, end) })
 	}
@@ -127,7 +121,6 @@ func pace(arrivals chan<- time.Time, start, end time.Time, rate float64) {
 type caller struct {
 	order  *loadOrder
 	ask    *asker
-	tls    *tls.Config
 	rng    *rand.Rand
 	conn   net.Conn
 	in     *bufio.Reader
@@ -204,9 +197,6 @@ func (c *caller) once() (answer, error) {
 		conn, err := net.DialTimeout("tcp", c.order.Addr, 5*time.Second)
 		if err != nil {
 			return wrongAnswer, err
-		}
-		if c.tls != nil {
-			conn = tls.Client(conn, c.tls)
 		}
 		c.conn = conn
 		if c.in == nil {

@@ -3,7 +3,6 @@
 //	go run ./bench                     both engines against the bare server, about six minutes
 //	go run ./bench --quick             a first impression in one minute; not for publishing
 //	go run ./bench --peer old=127.0.0.1:8000   any other server that holds the bench's site, such as the one you come from
-//	go run ./bench --write             also writes the tables of docs/performance.md
 //
 // "The limit" is a net/http server that decodes the same body and gives a fixed answer: what a Go server on this machine does at least. Rounds are
 // interleaved and the median round counts, so that a noisy neighbour hits all alike. Each answer's decision is checked
@@ -37,7 +36,6 @@ type options struct {
 	Users   int               `help:"Users of the site." default:"10000"`
 	Gates   int               `help:"Gates of the site." default:"100"`
 	Only    string            `help:"Only cases whose name contains this."`
-	Write   bool              `help:"Write the tables into docs/performance.md."`
 	Site    bool              `help:"Print the bench's site as a file for openway apply, and end."`
 	Binary  string            `help:"An openway binary to measure instead of building one." type:"existingfile"`
 }
@@ -65,7 +63,7 @@ func main() {
 		case "load":
 			err = loadMain()
 		case "bare":
-			err = bareMain(os.Args[2:])
+			err = bareMain()
 		default:
 			err = errNotOurs
 		}
@@ -207,7 +205,7 @@ func startAll(ctx context.Context, o options, site siteDef, dir string) (targets
 // measure runs the load generator in a process of its own.
 func measure(ctx context.Context, t *target, site siteDef, l load, o options, seed uint64) (loadResult, error) {
 	order := loadOrder{
-		Addr: t.addr, TLS: t.tls, Site: site, Conns: l.conns, Fresh: l.fresh, Rate: l.rate, Seed: seed,
+		Addr: t.addr, Site: site, Conns: l.conns, Fresh: l.fresh, Rate: l.rate, Seed: seed,
 		WarmUp: time.Second, Duration: time.Duration(o.Seconds) * time.Second,
 	}
 	self, err := os.Executable()

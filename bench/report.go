@@ -11,12 +11,6 @@ import (
 	"time"
 )
 
-const (
-	performancePage = "docs/performance.md"
-	tablesBegin     = "<!-- measured: begin -->\n"
-	tablesEnd       = "<!-- measured: end -->\n"
-)
-
 // median is the round in the middle, by requests per second.
 func median(rounds []loadResult) loadResult {
 	sorted := slices.Clone(rounds)
@@ -24,7 +18,7 @@ func median(rounds []loadResult) loadResult {
 	return sorted[len(sorted)/2]
 }
 
-// report prints the tables, and writes them into docs/performance.md if asked to.
+// report prints the tables.
 func report(o options, site siteDef, targets []*target, results map[string]map[string][]loadResult, flush time.Duration) error {
 	var b bytes.Buffer
 	commit, err := exec.Command("git", "describe", "--always", "--dirty").Output()
@@ -56,22 +50,8 @@ func report(o options, site siteDef, targets []*target, results map[string]map[s
 			fmt.Fprintf(&b, "| %s | %.0f MB |\n", t.name, mb)
 		}
 	}
-	if _, err := os.Stdout.Write(b.Bytes()); err != nil {
-		return err
-	}
-	if !o.Write {
-		return nil
-	}
-	page, err := os.ReadFile(performancePage)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(page), tablesBegin)
-	_, after, ok2 := strings.Cut(rest, tablesEnd)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for the tables: it needs the lines %q and %q", performancePage, tablesBegin, tablesEnd)
-	}
-	return os.WriteFile(performancePage, []byte(before+tablesBegin+b.String()+tablesEnd+after), 0o644) //nolint:gosec // a page for everyone
+	_, err = os.Stdout.Write(b.Bytes())
+	return err
 }
 
 func cpuName() string {

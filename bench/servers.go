@@ -22,13 +22,12 @@ import (
 type target struct {
 	name string
 	addr string // host:port
-	tls  bool
-	pid  int // 0 = not ours to look into
+	pid  int    // 0 = not ours to look into
 	stop func() error
 }
 
 // bareMain is the limit: net/http, the body decoded, a fixed answer, nothing recorded. What any Go server does at least.
-func bareMain(args []string) error {
+func bareMain() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -49,9 +48,6 @@ func bareMain(args []string) error {
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	fmt.Printf("listening %s\n", listener.Addr())
-	if len(args) == 2 {
-		return server.ServeTLS(listener, args[0], args[1])
-	}
 	return server.Serve(listener)
 }
 
@@ -115,8 +111,8 @@ func child(name string, cmd *exec.Cmd) (*target, error) {
 	return t, nil
 }
 
-// startOurs applies the site to a database and starts openway on it. environment adds to what every run has.
-func startOurs(ctx context.Context, name, binary, dir, database string, site []byte, environment ...string) (*target, error) {
+// startOurs applies the site to a database and starts openway on it.
+func startOurs(ctx context.Context, name, binary, dir, database string, site []byte) (*target, error) {
 	file := filepath.Join(dir, "site.yaml")
 	if err := os.WriteFile(file, site, 0o600); err != nil {
 		return nil, err
@@ -126,7 +122,6 @@ func startOurs(ctx context.Context, name, binary, dir, database string, site []b
 		"OPENWAY_LISTEN=127.0.0.1:0", "OPENWAY_LOG_FORMAT=json", "OPENWAY_LOG_LEVEL=info",
 		// One address asks for a whole site here. The limit is out of reach, but it is counted.
 		"ACCESS_VERIFY_RATE=1000000/second")
-	env = append(env, environment...)
 	apply := exec.CommandContext(ctx, binary, "apply", "-f", file)
 	apply.Env = env
 	if out, err := apply.CombinedOutput(); err != nil {
