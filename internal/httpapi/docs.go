@@ -31,41 +31,38 @@ func (h *Handler) docsPage(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// docsFile answers with a file that the page loads.
-func (h *Handler) docsFile(w http.ResponseWriter, r *http.Request) error {
-	switch name := r.PathValue("file"); name {
-	case "docs.js":
-		serveStatic(w, "text/javascript; charset=utf-8", docsScript)
-		return nil
-	case "favicon-32x32.png":
-		b, err := static.FS.ReadFile(name)
-		if err != nil {
-			return fmt.Errorf("read Swagger UI's icon: %w", err)
-		}
-		serveStatic(w, "image/png", b)
-		return nil
-	case "swagger-ui.css":
-		return servePacked(w, r, name, "text/css; charset=utf-8")
-	case "swagger-ui-bundle.js":
-		return servePacked(w, r, name, "text/javascript; charset=utf-8")
-	}
-	return refuse(http.StatusNotFound, sayNoPath)
+// docsScriptFile answers with the script that starts Swagger UI.
+func docsScriptFile(w http.ResponseWriter, _ *http.Request) error {
+	serveStatic(w, "text/javascript; charset=utf-8", docsScript)
+	return nil
 }
 
-// servePacked serves a file that Swagger UI's package holds gzipped.
-func servePacked(w http.ResponseWriter, r *http.Request, name, mediaType string) error {
-	b, err := static.FS.ReadFile(name + ".gz")
+// docsIcon answers with the page's icon.
+func docsIcon(w http.ResponseWriter, _ *http.Request) error {
+	b, err := static.FS.ReadFile("favicon-32x32.png")
 	if err != nil {
-		return fmt.Errorf("read Swagger UI's %s: %w", name, err)
+		return fmt.Errorf("read Swagger UI's icon: %w", err)
 	}
-	w.Header().Add("Vary", "Accept-Encoding")
-	if acceptsGzip(r) {
-		w.Header().Set("Content-Encoding", "gzip")
-	} else if b, err = unpack(b); err != nil {
-		return fmt.Errorf("unpack Swagger UI's %s: %w", name, err)
-	}
-	serveStatic(w, mediaType, b)
+	serveStatic(w, "image/png", b)
 	return nil
+}
+
+// docsPacked answers with a file that Swagger UI's package holds gzipped.
+func docsPacked(name, mediaType string) func(w http.ResponseWriter, r *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		b, err := static.FS.ReadFile(name + ".gz")
+		if err != nil {
+			return fmt.Errorf("read Swagger UI's %s: %w", name, err)
+		}
+		w.Header().Add("Vary", "Accept-Encoding")
+		if acceptsGzip(r) {
+			w.Header().Set("Content-Encoding", "gzip")
+		} else if b, err = unpack(b); err != nil {
+			return fmt.Errorf("unpack Swagger UI's %s: %w", name, err)
+		}
+		serveStatic(w, mediaType, b)
+		return nil
+	}
 }
 
 func unpack(b []byte) ([]byte, error) {

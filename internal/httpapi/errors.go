@@ -80,6 +80,9 @@ func asRefusal(err error) (e refusal, ok bool) {
 
 // fail answers a request with the error that its handler returned.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if r.ContentLength != 0 { // else net/http waits for the rest of the body first, however long that takes
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
 	l := h.languageOf(r)
 	var (
 		bad      access.Invalid

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -70,7 +71,10 @@ func (h *Handler) routes() []route {
 
 		{"GET", "/schema/{$}", h.schemaDocument, public},
 		{"GET", "/docs/{$}", h.docsPage, public},
-		{"GET", "/docs/{file}", h.docsFile, public},
+		{"GET", "/docs/docs.js", docsScriptFile, public},
+		{"GET", "/docs/favicon-32x32.png", docsIcon, public},
+		{"GET", "/docs/swagger-ui.css", docsPacked("swagger-ui.css", "text/css; charset=utf-8"), public},
+		{"GET", "/docs/swagger-ui-bundle.js", docsPacked("swagger-ui-bundle.js", "text/javascript; charset=utf-8"), public},
 		{"GET", "/schema", redirect("/schema/"), public},
 		{"GET", "/docs", redirect("/docs/"), public},
 		{"GET", "/admin", redirect("/admin/"), public},
@@ -93,24 +97,36 @@ func New(c Config) *Handler {
 	paths := make(map[string][]route)
 	for _, rt := range h.routes() {
 		paths[rt.path] = append(paths[rt.path], rt)
-		path := strings.TrimSuffix(rt.path, "{$}")
-		h.methods[path] = append(h.methods[path], rt.method)
+		at := strings.TrimSuffix(rt.path, "{$}")
+		h.methods[at] = append(h.methods[at], rt.method)
 		if rt.method == http.MethodGet {
-			h.methods[path] = append(h.methods[path], http.MethodHead)
+			h.methods[at] = append(h.methods[at], http.MethodHead)
 		}
 	}
-	for path, routes := range paths {
-		h.mux.Handle(path, h.dispatch(routes))
+	for pattern, routes := range paths {
+		h.mux.Handle(pattern, h.dispatch(routes))
 	}
 	h.mux.HandleFunc("/", h.notFound)
 	return h
 }
 
-// ServeHTTP answers a request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+// ServeHTTP answers a request. Paths with // or dots in them are not registered; left alone, the mux would redirect them.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !isPlain(r.URL.Path) {
+		h.notFound(w, r)
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+// isPlain reports whether a path leads straight from the root.
+func isPlain(p string) bool {
+	clean := path.Clean(p)
+	return strings.HasPrefix(p, "/") && (p == clean || len(clean) > 1 && p == clean+"/")
+}
 
 // Methods names the methods of a path; none where the path is not registered.
-func (h *Handler) Methods(path string) []string { return h.methods[path] }
+func (h *Handler) Methods(at string) []string { return h.methods[at] }
 
 // dispatch answers the requests of one path. Who calls a private path is settled before the method and the body are looked at.
 func (h *Handler) dispatch(routes []route) http.HandlerFunc {

@@ -1,7 +1,10 @@
 package httpapi
 
 import (
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +49,8 @@ func TestMethods(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
 	for path, want := range map[string]string{
-		"/api/v1/access/verify": "POST", "/api/v1/devices/me": "GET HEAD", "/schema/": "GET HEAD", "/docs/": "GET HEAD", "/nope": "",
+		"/api/v1/access/verify": "POST", "/api/v1/devices/me": "GET HEAD", "/schema/": "GET HEAD", "/docs/": "GET HEAD",
+		"/docs/docs.js": "GET HEAD", "/docs/nope": "", "/nope": "",
 	} {
 		if got := strings.Join(s.Methods(path), " "); got != want {
 			t.Errorf("%s: got %q, want %q", path, got, want)
@@ -61,13 +65,13 @@ func TestMethods(t *testing.T) {
 func TestPathsThatAreNotThere(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	for _, path := range []string{"/", "/api", "/api/", "/api/v1/", "/api/v1/nope", "/api/v1/access/verify/", "/API/v1/access/verify", "/api/v1/access/Verify", "/%ff", "/docs/nope", "/schema/x"} {
+	for _, path := range []string{
+		"/", "/api", "/api/", "/api/v1/", "/api/v1/nope", "/api/v1/access/verify/", "/API/v1/access/verify", "/api/v1/access/Verify", "/%ff", "/docs/nope", "/schema/x",
+		"//", "//api/v1/access/verify", "/api//v1/access/verify", "/api/v1/./access/verify", "/api/v1/access/../access/verify", "/docs//", "/docs/../schema/", "*",
+	} {
 		for _, method := range []string{"GET", "POST", "FOO"} {
 			for _, header := range []string{"X-None: 1", "Authorization: Token nope", asDemo} {
 				w := s.ask(method, path, "", header)
-				if path == "/docs/nope" && method != "GET" {
-					continue // the path is one of a pattern, so it knows its methods
-				}
 				if w.Code != 404 || w.Body.String() != `{"detail":"Not found."}` {
 					t.Errorf("%s %s with %q: %d %s, want 404", method, path, header, w.Code, w.Body)
 				}
@@ -77,6 +81,33 @@ func TestPathsThatAreNotThere(t *testing.T) {
 	for path, to := range map[string]string{"/schema?format=json": "/schema/?format=json", "/docs": "/docs/", "/admin": "/admin/"} {
 		if w := s.ask("GET", path, ""); w.Code != 301 || w.Header().Get("Location") != to {
 			t.Errorf("%s: %d to %q, want 301 to %q", path, w.Code, w.Header().Get("Location"), to)
+		}
+	}
+}
+
+// Who may not call is told so even if the body that the head announces never comes.
+func TestRefusedBeforeTheBody(t *testing.T) {
+	t.Parallel()
+	front := httptest.NewServer(newSite(t, nil))
+	t.Cleanup(front.Close)
+	for line, want := range map[string]string{
+		"POST /api/v1/devices/register":   "HTTP/1.1 401 ",
+		"DELETE /api/v1/devices/register": "HTTP/1.1 401 ",
+		"PUT /api/v1/access/verify":       "HTTP/1.1 405 ",
+		"POST /nope":                      "HTTP/1.1 404 ",
+	} {
+		conn, err := net.Dial("tcp", front.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(conn, line+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+			t.Errorf("%s, its body kept back: got %q, %v; want %q", line, got, err, want)
 		}
 	}
 }
