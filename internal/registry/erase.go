@@ -10,7 +10,7 @@ import (
 )
 
 // EraseUser deletes a user, if that was not done before, and blanks all personal text about him: in his row, his devices, the labels of
-// his tokens, the details of the audit and his name in it as an actor. Events hold nothing but his id, and keep it. It cannot be undone.
+// his tokens, the details of the audit, and his name and addresses in it as an actor. Events hold nothing but his id, and keep it. It cannot be undone.
 // ErrNotFound for somebody who never was here; idempotent.
 func (r *Registry) EraseUser(ctx context.Context, actor access.Actor, userID int64) error {
 	err := r.change(ctx, actor, func(c *change) error {
@@ -22,7 +22,7 @@ func (r *Registry) EraseUser(ctx context.Context, actor access.Actor, userID int
 			return err
 		}
 		if c.Actor.UserID == userID {
-			c.Actor.Label = store.ErasedName(userID)
+			c.Actor.Label, c.Actor.Address = store.ErasedName(userID), ""
 		}
 		return c.Record(access.ObjectUser, userID, "erase", nil, nil)
 	})

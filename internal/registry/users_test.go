@@ -171,15 +171,20 @@ func TestRefusals(t *testing.T) {
 func TestErase(t *testing.T) {
 	each(t, func(t *testing.T, d *desk) {
 		ctx := t.Context()
-		words := []string{"yury.private", "Юрий", "Секретов", "private@example.com", "Private-Agent", "Private phone", "private-android", "Private tag"}
+		words := []string{"yury.private", "Юрий", "Секретов", "private@example.com", "Private-Agent", "Private phone", "private-android", "Private tag", "198.51.100.77", "198.51.100.78"}
 		u := must(d.CreateUser(ctx, clerk, access.User{Username: words[0], Active: true}, registry.Password{Plain: password}))(t)
 		u.FirstName, u.LastName, u.Email = words[1], words[2], words[3]
 		must(d.UpdateUser(ctx, clerk, u))(t)
-		token, _, err := d.Login(ctx, app, words[0], password, words[4])
+		from := app
+		from.Address = words[8]
+		token, _, err := d.Login(ctx, from, words[0], password, words[4])
 		if err != nil {
 			t.Fatal(err)
 		}
-		self := access.Actor{Kind: "api", UserID: u.ID, Label: words[0]}
+		from.Address = words[9]
+		_, _, err = d.Login(ctx, from, words[0], "not his password", "")
+		wantKind(t, "a login that fails", err, access.ErrBadLogin)
+		self := access.Actor{Kind: "api", UserID: u.ID, Label: words[0], Address: words[8]}
 		phone := must(d.RegisterDevice(ctx, self, d.caller(token), registry.RegisterInput{AndroidDeviceID: &words[6]}))(t)
 		must(d.UpdateDevice(ctx, self, access.Device{ID: phone.ID, Name: words[5], AndroidDeviceID: words[6]}))(t)
 		gone, _, err := d.CreateDevice(ctx, clerk, access.Device{UserID: u.ID, Name: words[7]}, "")

@@ -7,8 +7,8 @@ import (
 )
 
 // EraseUser blanks the personal text of a deleted user, wherever the database has it: his row, his devices, the labels of his
-// credentials, the details of audit lines about him and his things, and his name as an actor. Ids stay. It reports ErrNotFound
-// for a user who never was; for one who was erased before it does nothing again.
+// credentials, the details of audit lines about him and his things, his name as an actor, and the addresses that he acted or was
+// refused from. Ids stay. It reports ErrNotFound for a user who never was; for one who was erased before it does nothing again.
 func (tx *Tx) EraseUser(id int64) (erased bool, err error) {
 	n, err := tx.exec(`UPDATE users SET username = $1, first_name = '', last_name = '', email = '', language = '', password = '!', erased_at = $2, version = $3
 		WHERE id = $4 AND deleted_at IS NOT NULL AND erased_at IS NULL`, ErasedName(id), micros(tx.Now), tx.Mark.Version, id)
@@ -41,7 +41,11 @@ func (tx *Tx) EraseUser(id int64) (erased bool, err error) {
 			"audit of the credentials", `UPDATE change SET detail = '' WHERE object = $2 AND object_id IN (SELECT id FROM credential WHERE user_id = $1)`,
 			[]any{id, access.ObjectCredential},
 		},
-		{"audit of the actor", `UPDATE change SET actor_label = $2 WHERE actor_user_id = $1`, []any{id, ErasedName(id)}},
+		{"audit of the actor", `UPDATE change SET actor_label = $2, address = '' WHERE actor_user_id = $1`, []any{id, ErasedName(id)}},
+		{
+			"audit of refusals", `UPDATE change SET address = '' WHERE object = $2 AND object_id = $1 AND action = $3 AND actor_user_id IS NULL`,
+			[]any{id, access.ObjectUser, SignInRefused},
+		},
 	}
 	for _, s := range steps {
 		if _, err := tx.exec(s.query, s.args...); err != nil {
@@ -50,6 +54,9 @@ func (tx *Tx) EraseUser(id int64) (erased bool, err error) {
 	}
 	return true, nil
 }
+
+// SignInRefused is the action of audit lines about failed logins. Nobody knows who acted, but most likely it was the user himself.
+const SignInRefused = "sign-in refused"
 
 // ErasedName stands in the place of an erased user's name.
 func ErasedName(id int64) string { return fmt.Sprintf("erased-%d", id) }
