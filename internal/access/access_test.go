@@ -71,6 +71,9 @@ func TestValidate(t *testing.T) {
 
 		{"device", access.Device{UserID: 1, Name: "Mobile device"}, ""},
 		{"device of nobody", access.Device{}, "user required"},
+		{"device with an android id that phones may send", access.Device{UserID: 1, AndroidDeviceID: "a\n\x1b\u200bb"}, ""},
+		{"device with an android id with a NUL", access.Device{UserID: 1, AndroidDeviceID: "a\x00"}, "android_device_id nul"},
+		{"device with an android id that is no text", access.Device{UserID: 1, AndroidDeviceID: "a\xff"}, "android_device_id characters"},
 		{"device with a long android id", access.Device{UserID: 1, AndroidDeviceID: strings.Repeat("a", 129)}, "android_device_id too_long"},
 	} {
 		if got := fields(t, c.noun.Validate()); got != c.want {

@@ -87,7 +87,7 @@ const MaxAndroidDeviceID = 128
 func (d Device) Validate() error {
 	var bad Invalid
 	text(&bad, "name", d.Name, 0, 100)
-	text(&bad, "android_device_id", d.AndroidDeviceID, 0, MaxAndroidDeviceID)
+	rawText(&bad, "android_device_id", d.AndroidDeviceID, 0, MaxAndroidDeviceID)
 	if d.UserID == 0 {
 		bad.Add("user", CodeRequired)
 	}

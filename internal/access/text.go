@@ -9,10 +9,19 @@ import (
 // text checks a text field: valid UTF-8 without NUL or control characters, no outer white space, shortest..longest characters
 // (code points). It reports whether the field is good.
 func text(bad *Invalid, field, s string, shortest, longest int) bool {
+	if strings.IndexByte(s, 0) < 0 && strings.ContainsFunc(s, unicode.IsControl) {
+		bad.Add(field, CodeCharacters)
+		return false
+	}
+	return rawText(bad, field, s, shortest, longest)
+}
+
+// rawText is text with control characters allowed, for what clients in the field may send. NUL is still none.
+func rawText(bad *Invalid, field, s string, shortest, longest int) bool {
 	switch n := utf8.RuneCountInString(s); {
 	case strings.IndexByte(s, 0) >= 0:
 		bad.Add(field, CodeNUL)
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
+	case !utf8.ValidString(s):
 		bad.Add(field, CodeCharacters)
 	case shortest > 0 && strings.TrimSpace(s) == "":
 		bad.Add(field, CodeBlank)

@@ -106,6 +106,7 @@ func TestRegisterDevice(t *testing.T) {
 		{formType, `rotate=off&android_device_id=`, "android-demo", false},
 		{jsonType, `{"rotate":false,"android_device_id":null}`, "android-demo", false},
 		{jsonType, `{"rotate":false,"android_device_id":"  "}`, "", false},
+		{jsonType, `{"rotate":false,"android_device_id":"a\tb\u001bc"}`, "a\tb\x1bc", false},
 		{jsonType, `{"rotate":false,"android_device_id":" x y "}`, "x y", false},
 		{jsonType, `{"rotate":0.0,"android_device_id":123}`, "123", false},
 		{jsonType, `{"rotate":"False","android_device_id":1.50}`, "1.50", false},
