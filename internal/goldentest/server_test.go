@@ -1,13 +1,13 @@
 package goldentest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -160,50 +160,47 @@ type process struct {
 	log      *bytes.Buffer // whole only after it has exited
 }
 
-// start serves a database on a free port and returns when it is ready.
+// start serves a database on a port that is free and returns when the server says that it listens.
 func start(database string, env ...string) (*process, error) {
 	path, err := binary()
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p := &process{database: database, cmd: exec.Command(path, "serve"), exited: make(chan struct{}), log: new(bytes.Buffer)}
+	p.cmd.Env = environment(database, append(env, "OPENWAY_LISTEN=127.0.0.1:0")...)
+	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		return nil, err
-	}
-	p := &process{address: address, database: database, cmd: exec.Command(path, "serve"), exited: make(chan struct{}), log: new(bytes.Buffer)}
-	p.cmd.Env = environment(database, append(env, "OPENWAY_LISTEN="+address)...)
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.Stderr = p.cmd.Stdout
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
+	address := make(chan string, 1)
 	go func() {
-		_ = p.cmd.Wait() // how it ended shows in ProcessState
-		close(p.exited)
-	}()
-	deadline, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if resp, err := http.Get("http://" + address + "/ready"); err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return p, nil
+		defer close(p.exited)
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			fmt.Fprintln(p.log, lines.Text())
+			var line struct{ Message, Address string }
+			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "listening" {
+				address <- line.Address
 			}
 		}
-		select {
-		case <-p.exited:
-			return nil, fmt.Errorf("openway serve ended: %v\n%s", p.cmd.ProcessState, p.log)
-		case <-deadline.Done():
-			_ = p.cmd.Process.Kill()
-			<-p.exited
-			return nil, fmt.Errorf("openway serve was not ready in time\n%s", p.log)
-		case <-tick.C:
-		}
+		_ = p.cmd.Wait() // how it ended shows in ProcessState
+	}()
+	patience := time.NewTimer(30 * time.Second)
+	defer patience.Stop()
+	select {
+	case p.address = <-address:
+		return p, nil
+	case <-p.exited:
+		return nil, fmt.Errorf("openway serve ended: %v\n%s", p.cmd.ProcessState, p.log)
+	case <-patience.C:
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+		return nil, fmt.Errorf("openway serve did not listen in time\n%s", p.log)
 	}
 }
 
