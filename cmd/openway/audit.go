@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/openway-access/openway/internal/access"
-	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/registry"
 )
 
 // AuditCmd holds the commands about the log of changes.
@@ -49,10 +49,10 @@ func (c AuditListCmd) Run(a *app) error {
 	}
 	return a.with(func(ctx context.Context, in *installation) error {
 		p := a.newPrinter(c.JSON, "ID", "AT", "WHO", "WHAT", "OBJECT", "DETAIL")
-		f := store.ChangeFilter{}
+		f := registry.ChangeFilter{}
 		for left := c.Limit; left > 0; {
 			f.Limit = min(left, pageLength)
-			changes, err := in.store.Changes(ctx, f)
+			changes, err := in.desk.Changes(ctx, f)
 			if err != nil {
 				return err
 			}
