@@ -30,7 +30,7 @@ func (c MigrateCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	st, _, _, err := openStore(a.ctx, a.settings, log)
+	st, _, err := openStore(a.ctx, a.settings, log)
 	if err != nil {
 		return err
 	}

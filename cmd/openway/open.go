@@ -62,24 +62,24 @@ func (a *app) with(fn func(ctx context.Context, in *installation) error) error {
 }
 
 // openStore opens the database alone, without migrating it.
-func openStore(ctx context.Context, s *settings, log *slog.Logger) (st *store.Store, dsn string, postgres bool, err error) {
-	dsn, postgres, err = s.database()
+func openStore(ctx context.Context, s *settings, log *slog.Logger) (st *store.Store, dsn string, err error) {
+	dsn, postgres, err := s.database()
 	if err != nil {
-		return nil, "", false, err
+		return nil, "", err
 	}
 	zone, _, retention, err := s.site()
 	if err != nil {
-		return nil, "", false, err
+		return nil, "", err
 	}
 	fresh := newDatabase(dsn, postgres)
 	st, err = store.Open(ctx, store.Options{Database: dsn, Logger: log, Zone: zone, RetentionDays: retention})
 	if err != nil {
-		return nil, "", false, settingError(s.databaseSetting(), "%w", err)
+		return nil, "", settingError(s.databaseSetting(), "%w", err)
 	}
 	if fresh != "" {
 		log.Info("there was no database: a new one is made", slog.String("path", fresh))
 	}
-	return st, dsn, postgres, nil
+	return st, dsn, nil
 }
 
 // newDatabase is the full path of an SQLite database that is not there yet; "" if it is.
@@ -107,7 +107,7 @@ func openInstallation(ctx context.Context, s *settings, opt openOptions) (*insta
 	} else if postgres && src.primary == nil {
 		return nil, settingError(secretKeyName, "must be set with PostgreSQL: at least %d bytes that only this installation knows (make one: openssl rand -hex 32)", credential.MinKeyLength)
 	}
-	st, dsn, _, err := openStore(ctx, s, opt.log)
+	st, dsn, err := openStore(ctx, s, opt.log)
 	if err != nil {
 		return nil, err
 	}
