@@ -171,16 +171,16 @@ CREATE INDEX session_of_user ON session (user_id);
 -- The audit, which is the policy feed as well: replicas re-read the objects that lines with a higher version name.
 CREATE TABLE change (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
-    version       BIGINT NOT NULL,
+    version       BIGINT NOT NULL, -- the policy that it made, or (a refused sign-in, an export) that stood
     stamp         BIGINT NOT NULL,
     at            BIGINT NOT NULL,
-    actor_kind    TEXT   NOT NULL,
+    actor_kind    TEXT   NOT NULL, -- user, cli, api, system
     actor_user_id BIGINT,
-    actor_label   TEXT   NOT NULL,
+    actor_label   TEXT   NOT NULL, -- a user name, or root@host
     address       TEXT   NOT NULL,
     request_id    TEXT   NOT NULL,
     session_id    BIGINT,
-    object        TEXT   NOT NULL,
+    object        TEXT   NOT NULL, -- gate, user, group, …; member and role bear the user's id
     object_id     BIGINT NOT NULL,
     action        TEXT   NOT NULL,
     detail        TEXT   NOT NULL -- JSON {"before":{},"after":{}}; '' = none, or erased
@@ -188,7 +188,7 @@ CREATE TABLE change (
 CREATE INDEX change_version ON change (version);
 CREATE INDEX change_object ON change (object, object_id, id);
 
--- A lane: one committing connection of one process, with one batch in flight.
+-- A lane: one committing connection of one process, with one batch in flight. host and pid are for the operator.
 CREATE TABLE writer (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     host       TEXT   NOT NULL,
@@ -213,26 +213,26 @@ CREATE INDEX event_batch_recorded ON event_batch (recorded_at);
 -- One decision, or several equal denials folded. A decision is not a passage.
 CREATE TABLE events (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind           TEXT    NOT NULL,
-    occurred_at    BIGINT  NOT NULL,
-    recorded_at    BIGINT  NOT NULL,
-    writer_id      BIGINT  NOT NULL,
+    kind           TEXT    NOT NULL, -- decision, system
+    occurred_at    BIGINT  NOT NULL, -- the request was accepted
+    recorded_at    BIGINT  NOT NULL, -- its batch was written
+    writer_id      BIGINT  NOT NULL, -- with seq: the batch
     seq            BIGINT  NOT NULL,
-    gate_id        BIGINT,
+    gate_id        BIGINT,           -- NULL = no such gate: then presented_gate says what was asked for, 64 characters at most
     presented_gate TEXT,
     user_id        BIGINT,
     credential_id  BIGINT,
     device_id      BIGINT,
-    permission_id  BIGINT,
-    controller_id  BIGINT,
-    policy_version BIGINT  NOT NULL,
+    permission_id  BIGINT,           -- what granted an ALLOW
+    controller_id  BIGINT,           -- reserved
+    policy_version BIGINT  NOT NULL, -- the policy that decided
     decision       TEXT    NOT NULL,
     reason         TEXT    NOT NULL,
-    count          INTEGER NOT NULL,
-    until          BIGINT,
+    count          INTEGER NOT NULL, -- how many are folded here; 1 = just this one
+    until          BIGINT,           -- the last of those that are folded; NULL = not folded
     address        TEXT    NOT NULL,
     request_id     TEXT    NOT NULL,
-    fingerprint    TEXT    NOT NULL
+    fingerprint    TEXT    NOT NULL  -- of the presented token: 12 hex digits of an HMAC; '' = none
 );
 CREATE INDEX events_gate ON events (gate_id, id);
 CREATE INDEX events_user ON events (user_id, id);
