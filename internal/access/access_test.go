@@ -125,11 +125,14 @@ func TestDay(t *testing.T) {
 
 func TestShownGate(t *testing.T) {
 	for code, want := range map[string]string{
-		"gate-01":                           "gate-01",
-		strings.Repeat("ж", 65):             strings.Repeat("ж", 64),
-		strings.Repeat("a", 31):             strings.Repeat("a", 31),
-		strings.Repeat("aB", 20):            "aBaB…aBaB",
-		"0123456789abcdef0123456789abcdefx": "0123456789abcdef0123456789abcdefx",
+		"gate-01":                                                       "gate-01",
+		strings.Repeat("ж", 65):                                         strings.Repeat("ж", 64),
+		strings.Repeat("a", 31):                                         strings.Repeat("a", 31),
+		strings.Repeat("aB", 20):                                        "aBaB…aBaB",
+		"0123456789abcdef0123456789abcdefx":                             "0123…cdefx",
+		"gate-01;token=" + strings.Repeat("d2", 20):                     "gate-01;token=d2d2…d2d2",
+		strings.Repeat("x", 60) + strings.Repeat("d2", 32):              strings.Repeat("x", 60) + "d2d2",
+		strings.Repeat("a1", 20) + "," + strings.Repeat("B2", 20) + ",": "a1a1…a1a1,B2B2…B2B2,",
 	} {
 		if got := access.ShownGate(code); got != want {
 			t.Errorf("ShownGate(%q): got %q, want %q", code, got, want)

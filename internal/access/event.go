@@ -81,12 +81,13 @@ type EventBatch struct {
 // maxPresentedGate is how many characters of an unknown gate's code are kept.
 const maxPresentedGate = 64
 
-// ShownGate is a gate's code as a client presented it, fit for logs and events: of a bounded length, and covered where it looks
-// like a token (32 and more hex digits), because a client that swaps the two fields must not have its token written down.
+// shortestRun is how many hex digits in a row look like a token.
+const shortestRun = 32
+
+// ShownGate is a gate's code as a client presented it, fit for logs and events: of a bounded length, and covered where something in it
+// looks like a token (32 and more hex digits), because a client that swaps or joins the two fields must not have its token written down.
 func ShownGate(code string) string {
-	if len(code) >= 32 && strings.Trim(code, "0123456789abcdefABCDEF") == "" {
-		return code[:4] + "…" + code[len(code)-4:]
-	}
+	code = coverTokens(code)
 	n := 0
 	for i := range code {
 		if n == maxPresentedGate {
@@ -95,4 +96,31 @@ func ShownGate(code string) string {
 		n++
 	}
 	return code
+}
+
+// coverTokens leaves of each run of hex digits that may be a token only its ends.
+func coverTokens(s string) string {
+	if len(s) < shortestRun {
+		return s
+	}
+	var out strings.Builder
+	done, run := 0, 0 // s[:done] is in out; the digits at hand begin at run
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && isHexDigit(s[i]) {
+			continue
+		}
+		if i-run >= shortestRun {
+			out.WriteString(s[done:run+4] + "…" + s[i-4:i])
+			done = i
+		}
+		run = i + 1
+	}
+	if done == 0 {
+		return s
+	}
+	return out.String() + s[done:]
+}
+
+func isHexDigit(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
