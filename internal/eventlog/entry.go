@@ -24,6 +24,9 @@ type Entry struct {
 	state atomic.Int32
 	due   int64 // when the time is up, nanoseconds of Log.clock
 	note  bool  // a NoteUnavailable that goes back into the count if it is not written
+
+	faults  int  // how often it was refused alone, for what is in it
+	suspect bool // set aside for that
 }
 
 // The states of an entry that someone waits for. From waiting it moves once.

@@ -19,12 +19,17 @@ type lane struct {
 
 	waiters []*Entry // of the batch at hand
 	posted  []*Entry // of the batch at hand, notes included
+	later   []part   // of a batch that was halved: to be tried when the part at hand has come to its end
+	sifted  int      // failures that were blamed on batches, in a row
 	batch   access.EventBatch
 }
 
 func (ln *lane) loop() {
 	for ln.take() {
 		ln.record()
+		for ln.next() {
+			ln.record()
+		}
 	}
 	if ln.writer != 0 && ln.log.run.Err() == nil {
 		ctx, cancel := context.WithTimeout(ln.log.run, ln.log.cfg.CommitTimeout)
@@ -43,6 +48,11 @@ func (ln *lane) take() bool {
 	for {
 		if l.run.Err() != nil {
 			return false
+		}
+		if l.trial() {
+			ln.waiters, ln.posted = ln.waiters[:0], append(ln.posted[:0], l.suspects[0])
+			l.suspects, l.proven = drop(l.suspects, 1), false
+			return true
 		}
 		if len(l.queue) > 0 || len(l.pending) > 0 || l.notesDue() {
 			break
@@ -110,6 +120,7 @@ func (ln *lane) record() {
 		}
 		ctx, cancel := context.WithTimeout(l.run, l.cfg.CommitTimeout)
 		landed, err := ln.attempt(ctx, refusals >= 2)
+		refused := err != nil && blames(err)
 		if err == nil && !landed {
 			l.redecided.Add(1)
 			err = l.cfg.Policies.CatchUp(ctx)
@@ -119,6 +130,11 @@ func (ln *lane) record() {
 		case errors.Is(err, access.ErrOutcomeUnknown):
 			ln.abandon(err)
 			return
+		case refused:
+			if !ln.sift(err) {
+				return
+			}
+			refusals = -1
 		case err != nil:
 			ln.giveBack(err)
 			return
@@ -141,11 +157,11 @@ func (ln *lane) attempt(ctx context.Context, held bool) (landed bool, err error)
 	err = a.AppendBatchHeld(ctx, ln.writer, ln.seq, func(ctx context.Context, now access.PolicyMark) (*access.EventBatch, error) {
 		if p.Mark() != now {
 			if err := p.CatchUp(ctx); err != nil {
-				return nil, fmt.Errorf("catch up with the held policy: %w", err)
+				return nil, fmt.Errorf("catch up with the held policy: %w: %w", access.ErrUnavailable, err)
 			}
 		}
 		if !ln.prepare(now) {
-			return nil, fmt.Errorf("caught up with policy %v, but the policy held is %v", p.Mark(), now)
+			return nil, fmt.Errorf("caught up with policy %v, but the policy held is %v: %w", p.Mark(), now, access.ErrUnavailable)
 		}
 		return &ln.batch, nil
 	})
@@ -193,10 +209,10 @@ func (ln *lane) thin() bool {
 	clear(ln.waiters[len(keep):])
 	ln.waiters = keep
 	if len(keep)+len(ln.posted) == 0 {
-		l.flying[ln.index] = nil
+		ln.fly(nil)
 		return false
 	}
-	l.flying[ln.index] = keep
+	ln.fly(keep)
 	return true
 }
 
@@ -210,7 +226,11 @@ func (ln *lane) finish() {
 
 	// An entry that is woken belongs to its caller: nobody else may look at it any more.
 	l.mu.Lock()
-	l.flying[ln.index] = nil
+	ln.fly(nil)
+	if len(l.suspects) > 0 {
+		l.proven = true
+		l.work.Signal()
+	}
 	l.mu.Unlock()
 	late := 0
 	for i, e := range ln.waiters {
@@ -224,7 +244,7 @@ func (ln *lane) finish() {
 	if ln.failures > 1 {
 		l.cfg.Logger.Info("eventlog: events are written again", "lane", ln.index, "writer", writer)
 	}
-	ln.failures = 0
+	ln.failures, ln.sifted = 0, 0
 	if late > 0 {
 		l.noteUnanswered(writer, seq, late)
 	}
@@ -254,7 +274,7 @@ func (ln *lane) giveBack(cause error) {
 	}
 	l.queue = append(back, l.queue...)
 	l.pendAgain(ln.posted)
-	l.flying[ln.index] = nil
+	ln.fly(nil)
 	l.work.Signal()
 	l.mu.Unlock()
 	clear(ln.waiters)
@@ -281,6 +301,10 @@ func (l *Log) pendAgain(posted []*Entry) {
 			l.lookAfter()
 			continue
 		}
+		if e.suspect {
+			l.suspects = append(l.suspects, e)
+			continue
+		}
 		back = append(back, e)
 	}
 	l.pending = append(back, l.pending...)
@@ -291,7 +315,7 @@ func (ln *lane) abandon(cause error) {
 	l := ln.log
 	f := fence{writer: ln.writer, seq: ln.seq, events: len(ln.waiters) + len(ln.posted)}
 	l.mu.Lock()
-	l.flying[ln.index] = nil
+	ln.fly(nil)
 	l.mu.Unlock()
 	for _, e := range ln.waiters {
 		f.waiters = append(f.waiters, refusal{gate: e.Event.GateID, at: e.Event.At})

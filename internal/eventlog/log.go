@@ -46,6 +46,8 @@ type Log struct {
 	work     sync.Cond // there is something to take, or nothing more will come
 	queue    []*Entry  // entries that are waited for, oldest first
 	pending  []*Entry  // posted entries, oldest first
+	suspects []*Entry  // posted entries that the database did not take alone
+	proven   bool      // it has taken others since
 	notes    notes
 	flying   [][]*Entry // by lane: the entries of the batch in flight that are waited for
 	started  bool
@@ -135,6 +137,7 @@ func (l *Log) Append(ctx context.Context, e *Entry) error {
 	if e.done == nil {
 		e.done = make(chan struct{}, 1)
 	}
+	e.faults = 0
 	e.state.Store(waiting)
 	e.due = l.clock() + int64(l.cfg.MaxWait)
 
@@ -177,7 +180,7 @@ func (l *Log) Post(e *Entry) {
 	if e.Event.PolicyVersion == 0 {
 		e.Event.PolicyVersion = e.Mark.Version
 	}
-	e.done = nil
+	e.done, e.faults, e.suspect = nil, 0, false
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.post(e)
@@ -185,7 +188,7 @@ func (l *Log) Post(e *Entry) {
 
 // post does it with l.mu held.
 func (l *Log) post(e *Entry) {
-	if l.gone || len(l.pending) >= l.cfg.MaxPosted {
+	if l.gone || len(l.pending)+len(l.suspects) >= l.cfg.MaxPosted {
 		l.dropped.Add(1)
 		if !l.dropWarn {
 			l.dropWarn = true
@@ -271,8 +274,8 @@ func (l *Log) Close(ctx context.Context) error {
 			e.settle(refused)
 		}
 	}
-	lost, unsettled := len(l.pending)+len(l.notes.byGate), l.fences.len()
-	l.queue, l.pending = nil, nil
+	lost, unsettled := len(l.pending)+len(l.suspects)+len(l.notes.byGate), l.fences.len()
+	l.queue, l.pending, l.suspects = nil, nil, nil
 	if lost+unsettled > 0 || stuck {
 		return fmt.Errorf("eventlog: close: %d events without a waiter and the fate of %d batches could not be written (database stuck: %t): %w", lost, unsettled, stuck, access.ErrUnavailable)
 	}
