@@ -75,10 +75,10 @@ func (c EventsListCmd) filter(ctx context.Context, a *app, in *installation) (f 
 	if c.Limit < 1 {
 		return f, usagef("--limit: %d is not 1 or more", c.Limit)
 	}
-	if f.From, err = in.instant("from", c.From, a.now()); err != nil {
+	if f.From, err = in.since("from", c.From, a.now()); err != nil {
 		return f, err
 	}
-	if f.To, err = in.instant("to", c.To, a.now()); err != nil {
+	if f.To, err = in.since("to", c.To, a.now()); err != nil {
 		return f, err
 	}
 	if c.Gate != "" {

@@ -135,25 +135,37 @@ func (in *installation) shownAt(t time.Time) string {
 	return t.In(in.zone).Format("2006-01-02 15:04:05-07:00")
 }
 
-// instant reads what a person gives as an instant: RFC 3339, "2026-11-23", "2026-11-23 17:30" or "2026-11-23T17:30:05" in the site's zone, or a
-// duration that is meant as "ago", such as 2h.
-func (in *installation) instant(flag, s string, now time.Time) (time.Time, error) {
+// instant reads what a person gives as an instant: RFC 3339, or "2026-11-23", "2026-11-23 17:30" or "2026-11-23T17:30:05" in the site's zone.
+func (in *installation) instant(flag, s string) (time.Time, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return t, nil
-	}
+	t, err := time.Parse(time.RFC3339Nano, s)
 	for _, layout := range []string{"2006-01-02", "2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02T15:04:05"} {
-		if t, err := time.ParseInLocation(layout, s, in.zone); err == nil {
-			return t, nil
+		if err != nil {
+			t, err = time.ParseInLocation(layout, s, in.zone)
 		}
 	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+	if err != nil {
+		return t, usagef("--%s: %q is not an instant such as 2026-11-23, \"2026-11-23 17:30\" or 2026-11-23T17:30:00Z", flag, s)
+	}
+	if y := t.UTC().Year(); y < 1970 || y > 9999 {
+		return t, usagef("--%s: %q is not in the years 1970 to 9999", flag, s)
+	}
+	return t, nil
+}
+
+// since reads an instant, or a duration before now, such as 2h.
+func (in *installation) since(flag, s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(strings.TrimSpace(s)); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
-	return time.Time{}, usagef("--%s: %q is not an instant such as 2026-11-23, \"2026-11-23 17:30\", 2026-11-23T17:30:00Z or 2h (ago)", flag, s)
+	t, err := in.instant(flag, s)
+	if err != nil {
+		err = usagef("%w, nor a time ago such as 2h", err)
+	}
+	return t, err
 }
 
 // orNull is a text or number for JSON, null when there is none.

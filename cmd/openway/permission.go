@@ -65,11 +65,11 @@ type periodFlags struct {
 	Until string `placeholder:"WHEN" help:"Holds until just before this instant."`
 }
 
-func (f periodFlags) fill(a *app, in *installation, p *access.Permission) (err error) {
-	if p.ValidFrom, err = in.instant("from", f.From, a.now()); err != nil {
+func (f periodFlags) fill(in *installation, p *access.Permission) (err error) {
+	if p.ValidFrom, err = in.instant("from", f.From); err != nil {
 		return err
 	}
-	p.ValidUntil, err = in.instant("until", f.Until, a.now())
+	p.ValidUntil, err = in.instant("until", f.Until)
 	return err
 }
 
@@ -119,7 +119,7 @@ func changePermission(a *app, gate string, s subjectFlags, f periodFlags,
 		if err != nil {
 			return err
 		}
-		if err := f.fill(a, in, &p); err != nil {
+		if err := f.fill(in, &p); err != nil {
 			return err
 		}
 		if _, err = change(in.desk, ctx, in.actor, p); errors.Is(err, access.ErrNotFound) && missing != "" {

@@ -25,6 +25,15 @@ func (p Permission) Validate() error {
 	if (p.UserID == 0) == (p.GroupID == 0) {
 		bad = append(bad, FieldError{Code: CodeOther, Text: "name a user or a group, one of the two"})
 	}
+	for _, end := range []struct {
+		field string
+		at    time.Time
+	}{{"valid_from", p.ValidFrom}, {"valid_until", p.ValidUntil}} {
+		// The Unix epoch itself stands for "none" in a policy.
+		if !end.at.IsZero() && (end.at.UnixMicro() <= 0 || end.at.UTC().Year() > 9999) {
+			bad = append(bad, FieldError{Field: end.field, Code: CodeOther, Text: "must be in the years 1970 to 9999"})
+		}
+	}
 	if !p.ValidFrom.IsZero() && !p.ValidUntil.IsZero() && !p.ValidFrom.Before(p.ValidUntil) {
 		bad.Add("valid_until", CodePeriod)
 	}

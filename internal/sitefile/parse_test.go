@@ -307,7 +307,7 @@ func TestWhen(t *testing.T) {
 			t.Errorf("%q in Berlin = %s, want %s", c.in, text, c.want)
 		}
 	}
-	for _, in := range []string{"tomorrow", "2026-11-23", "2026-02-30 09:00", "0001-01-01T00:00:00Z", "09:00", " 2026-11-23 09:00"} {
+	for _, in := range []string{"tomorrow", "2026-11-23", "2026-02-30 09:00", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "09:00", " 2026-11-23 09:00"} {
 		if w, err := sitefile.ParseWhen(in); err == nil {
 			t.Errorf("ParseWhen(%q) = %v, want an error", in, w)
 		}

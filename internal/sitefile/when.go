@@ -32,7 +32,7 @@ func ParseWhen(s string) (When, error) {
 	if err != nil {
 		return When{}, errors.New(`is not a time: write "2026-11-23 09:00" (in the site's zone) or "2026-11-23T09:00:00Z"`)
 	}
-	if y := t.UTC().Year(); y < 1970 || y > 9999 {
+	if t.UnixMicro() <= 0 || t.UTC().Year() > 9999 { // the epoch itself stands for "none" in a policy
 		return When{}, errors.New("must be in the years 1970 to 9999")
 	}
 	w.at = t.Truncate(time.Microsecond)
