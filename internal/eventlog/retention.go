@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 )
 
@@ -13,6 +14,8 @@ type Purger interface {
 	PurgeEvents(ctx context.Context, before time.Time, limit int) (n int, err error)
 	// NewestEvent is when the newest event occurred; zero if there is none.
 	NewestEvent(ctx context.Context) (at time.Time, err error)
+	// FirstEventSince is when the oldest of the events occurred that did not occur before the given instant; zero if there is none.
+	FirstEventSince(ctx context.Context, since time.Time) (at time.Time, err error)
 }
 
 // Pace bounds what a purge costs the requests beside it.
@@ -114,13 +117,14 @@ func (r *Retention) Run(ctx context.Context) {
 	}
 }
 
-// maxLeap is how far the clock may stand ahead of the newest event and still be believed.
+// maxLeap is how far the clock may stand ahead of the newest event, and that one of the one before, and still be believed.
 const maxLeap = 365 * 24 * time.Hour
 
 // Round deletes what is too old now and returns how many events that were.
 //
 // It deletes nothing while the clock stands before the newest event or over a year ahead of it: a board without a
-// battery clock must not take all of its log for ancient.
+// battery clock must not take all of its log for ancient. Nor does it believe such a clock because events bear its time by now: over a gap of
+// a year in the log it deletes nothing either, until the log on this side of the gap is as old as events are kept.
 func (r *Retention) Round(ctx context.Context) (deleted int, err error) {
 	days, err := r.cfg.Days(ctx)
 	if err != nil {
@@ -137,16 +141,42 @@ func (r *Retention) Round(ctx context.Context) (deleted int, err error) {
 		return 0, nil
 	}
 	now := r.cfg.Now().UTC()
-	if now.Before(newest) || now.Sub(newest) > maxLeap {
+	cutoff := Cutoff(now, days)
+	believed := !now.Before(newest) && now.Sub(newest) <= maxLeap
+	if believed {
+		if believed, err = r.unbroken(ctx, newest, cutoff); err != nil {
+			return 0, err
+		}
+	}
+	if !believed {
 		if !r.paused {
 			r.paused = true
-			r.cfg.Logger.Warn("eventlog: the clock does not go with the newest event; no events are deleted until it does", "now", now, "newest_event", newest)
+			r.cfg.Logger.Warn("eventlog: the clock does not go with the events; none are deleted until it does", "now", now, "newest_event", newest)
 		}
 		return 0, nil
 	}
 	if r.paused {
 		r.paused = false
-		r.cfg.Logger.Info("eventlog: the clock goes with the newest event again", "now", now)
+		r.cfg.Logger.Info("eventlog: the clock goes with the events again", "now", now)
 	}
-	return Purge(ctx, r.cfg.Purger, Cutoff(now, days), r.cfg.Pace, nil)
+	return Purge(ctx, r.cfg.Purger, cutoff, r.cfg.Pace, nil)
+}
+
+// unbroken reports whether the log goes back from its newest event to the cutoff, or to its beginning, without a gap of over maxLeap.
+func (r *Retention) unbroken(ctx context.Context, newest, cutoff time.Time) (bool, error) {
+	for at := newest; at.After(cutoff); {
+		first, err := r.cfg.Purger.FirstEventSince(ctx, at.Add(-maxLeap))
+		if err != nil {
+			return false, fmt.Errorf("eventlog: look for a gap in the log: %w", err)
+		}
+		if first.IsZero() || !first.Before(at) {
+			oldest, err := r.cfg.Purger.FirstEventSince(ctx, time.UnixMicro(math.MinInt64))
+			if err != nil {
+				return false, fmt.Errorf("eventlog: look for a gap in the log: %w", err)
+			}
+			return oldest.IsZero() || !oldest.Before(at), nil
+		}
+		at = first
+	}
+	return true, nil
 }

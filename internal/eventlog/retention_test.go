@@ -43,6 +43,17 @@ func (a *ages) NewestEvent(context.Context) (time.Time, error) {
 	return a.at[len(a.at)-1], nil
 }
 
+func (a *ages) FirstEventSince(_ context.Context, since time.Time) (time.Time, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, at := range a.at {
+		if !at.Before(since) {
+			return at, a.err
+		}
+	}
+	return time.Time{}, a.err
+}
+
 func (a *ages) left() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -97,6 +108,35 @@ func TestRetentionRound(t *testing.T) {
 			}
 			if n := strings.Count(log.String(), "level=WARN"); n != want {
 				t.Errorf("%d warnings, want %d: %s", n, want, log.String())
+			}
+		})
+	}
+}
+
+// A clock that leapt is not believed because events bear its time by now. The log before the leap goes when it is too old by the time after it.
+func TestRetentionOverALeap(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	later := noon.Add(2*year + time.Hour)
+	for _, c := range []struct {
+		name    string
+		days    int
+		after   int // hours of events after the leap, to now
+		deleted int
+	}{
+		{"the first event after the leap", 2, 1, 0},
+		{"as long as events are kept, but for an hour", 2, 48, 0},
+		{"longer than events are kept", 2, 50, 101},
+		{"events are kept over the leap", 3 * 365, 50, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now := later.Add(time.Duration(c.after) * time.Hour)
+			a := hourly(noon, 100)
+			a.at = append(a.at, hourly(now, c.after).at...)
+			r := eventlog.NewRetention(eventlog.RetentionConfig{
+				Purger: a, Days: func(context.Context) (int, error) { return c.days, nil }, Now: func() time.Time { return now },
+			})
+			if n, err := r.Round(t.Context()); err != nil || n != c.deleted {
+				t.Errorf("deleted %d of %d, %v; want %d", n, 100+c.after, err, c.deleted)
 			}
 		})
 	}

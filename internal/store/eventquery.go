@@ -125,6 +125,15 @@ func (s *Store) NewestEvent(ctx context.Context) (at time.Time, err error) {
 	return at, nil
 }
 
+// FirstEventSince is when the oldest of the events occurred that did not occur before an instant; the zero time when there is none.
+func (s *Store) FirstEventSince(ctx context.Context, since time.Time) (at time.Time, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT MIN(occurred_at) FROM events WHERE occurred_at >= $1`, micros(since)).Scan(asTime(&at))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look for the first event since %s: %w", since.UTC().Format(time.RFC3339), s.kind.fault(err))
+	}
+	return at, nil
+}
+
 // PurgeEvents deletes at most limit events that occurred before an instant (a folded one: began), oldest first, and as many
 // batches recorded before it, but never a lane's newest one. It is one small transaction; n < limit says that no more are left.
 func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n int, err error) {

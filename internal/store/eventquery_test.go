@@ -3,6 +3,7 @@ package store_test
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -142,6 +143,16 @@ func TestPurgeEvents(t *testing.T) {
 		newest := slices.MaxFunc(all, func(a, b access.Event) int { return a.At.Compare(b.At) }).At
 		if at, err := s.NewestEvent(t.Context()); err != nil || !at.Equal(newest) {
 			t.Errorf("NewestEvent = %v, %v; want %v", at, err, newest)
+		}
+		if at, err := s.FirstEventSince(t.Context(), newest); err != nil || !at.Equal(newest) {
+			t.Errorf("FirstEventSince the newest = %v, %v; want %v", at, err, newest)
+		}
+		if at, err := s.FirstEventSince(t.Context(), newest.Add(time.Microsecond)); err != nil || !at.IsZero() {
+			t.Errorf("FirstEventSince after the newest = %v, %v; want the zero time", at, err)
+		}
+		oldest := slices.MinFunc(all, func(a, b access.Event) int { return a.At.Compare(b.At) }).At
+		if at, err := s.FirstEventSince(t.Context(), time.UnixMicro(math.MinInt64)); err != nil || !at.Equal(oldest) {
+			t.Errorf("FirstEventSince ever = %v, %v; want %v", at, err, oldest)
 		}
 		before := noon.Add(100 * time.Second)
 		want := 0
