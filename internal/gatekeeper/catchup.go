@@ -66,7 +66,9 @@ func (p *policy) CatchUp(ctx context.Context) error {
 	if old == nil {
 		return p.load(ctx)
 	}
-	delta, err := p.source.PolicyChanges(ctx, old.Mark())
+	short, cancel := context.WithTimeout(ctx, lookTimeout)
+	delta, err := p.source.PolicyChanges(short, old.Mark())
+	cancel()
 	switch {
 	case err != nil:
 		return fmt.Errorf("read what changed since policy %d: %w", old.Mark().Version, err)
@@ -134,15 +136,19 @@ func (p *policy) follow(ctx context.Context, poll time.Duration) {
 	}
 }
 
-// refreshTimeout bounds one look at the policy's mark, and what comes of it.
-const refreshTimeout = 30 * time.Second
+const (
+	lookTimeout = 5 * time.Second // of a look at the policy's mark, or at what changed: a connection that died meanwhile is to be told soon
+	loadTimeout = 5 * time.Minute // of loading it all: a great site on a small board takes its time, and is shut until it is done
+)
 
 func (p *policy) refresh(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
-	defer cancel()
-	mark, err := p.source.PolicyMark(ctx)
+	short, cancel := context.WithTimeout(ctx, lookTimeout)
+	mark, err := p.source.PolicyMark(short)
+	cancel()
 	if err != nil || mark == p.Mark() {
 		return err
 	}
+	ctx, cancel = context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
 	return p.CatchUp(ctx)
 }

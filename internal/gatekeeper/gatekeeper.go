@@ -45,7 +45,8 @@ type Gatekeeper struct {
 	uses     uses
 	calls    sync.Pool // of *call
 	stop     context.CancelFunc
-	loops    sync.WaitGroup
+	loops    sync.WaitGroup // what works with the database
+	folding  sync.WaitGroup
 	closing  sync.Once
 	closeErr error
 }
@@ -94,20 +95,29 @@ func (g *Gatekeeper) Start(ctx context.Context) error {
 	run, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	g.loops.Go(func() { g.policy.follow(run, g.cfg.Poll) })
-	g.loops.Go(func() { g.writeFolds(run) })
+	g.folding.Go(func() { g.writeFolds(run) })
 	g.loops.Go(func() { g.uses.write(run, g.cfg.TouchEvery) })
 	return nil
 }
 
-// Close answers UNAVAILABLE from now on, writes what was folded and the days of last use, and returns when every decision that was
-// accepted is recorded or answered. When ctx ends first, the error says what was lost. Stop listening before.
+// Close answers UNAVAILABLE from now on, writes what was folded, and returns when every decision that was accepted is recorded or
+// answered, and then the days of last use are written. When ctx ends first, the error says what was lost. Stop listening before.
 func (g *Gatekeeper) Close(ctx context.Context) error {
 	g.closing.Do(func() {
 		g.stop()
-		g.loops.Wait()
+		g.folding.Wait()
 		g.postFolds(true)
-		g.uses.flush(ctx)
 		g.closeErr = g.log.Close(ctx)
+		settled := make(chan struct{})
+		go func() {
+			defer close(settled)
+			g.loops.Wait()
+			g.uses.flush(ctx)
+		}()
+		select {
+		case <-settled:
+		case <-ctx.Done(): // a disk that hangs does not look at contexts
+		}
 	})
 	return g.closeErr
 }
