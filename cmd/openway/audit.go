@@ -33,6 +33,7 @@ type changeJSON struct {
 	Version   int64         `json:"policy_version"`
 	Actor     string        `json:"actor"`
 	ActorKind string        `json:"actor_kind"`
+	ActorUser *int64        `json:"actor_user_id"` // who signed in; null for the command line and the system
 	Address   string        `json:"address"`
 	RequestID string        `json:"request_id"`
 	Object    string        `json:"object"`
@@ -58,7 +59,7 @@ func (c AuditListCmd) Run(a *app) error {
 			}
 			for _, x := range changes {
 				p.row(changeJSON{
-					x.ID, stamp(x.At), x.Mark.Version, x.Actor.Label, x.Actor.Kind, x.Actor.Address, x.Actor.RequestID,
+					x.ID, stamp(x.At), x.Mark.Version, x.Actor.Label, x.Actor.Kind, orNull(x.Actor.UserID), x.Actor.Address, x.Actor.RequestID,
 					x.Object, x.ObjectID, x.Action, x.Before, x.After,
 				}, x.ID, in.shownAt(x.At), x.Actor.Label, x.Action, x.Object+" "+cell(x.ObjectID), fieldsShown(x.Before, x.After))
 				f.Before = x.ID
