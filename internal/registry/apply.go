@@ -63,23 +63,15 @@ func (r *Registry) Apply(ctx context.Context, actor access.Actor, site *sitefile
 	return p.plan, nil
 }
 
-// apply makes the plan again on what is there now, sees that it is the one that was shown, and carries it out.
+// apply carries the plan out that was shown. If anything was changed since, it first makes the plan again on what is there now, and sees that
+// it is the same: with a great site that takes long, and the gates wait meanwhile.
 func (c *change) apply(site *sitefile.Site, shown *planner, hidden secrets) error {
-	now, err := readSite(c.Tx, site, c.r.keys)
-	if err != nil {
-		return err
-	}
-	p := newPlanner(site, now, c.r.keys, hidden, shown.prune, &sitefile.Mistakes{File: site.File})
-	if err := p.make(); err != nil {
-		return fmt.Errorf("the site was changed meanwhile (%w): %w", err, access.ErrConflict)
-	}
-	for name, s := range hidden {
-		if s.userID != 0 && now.hashes[s.userID] != s.seen {
-			return fmt.Errorf("the password of user %s was changed meanwhile: apply again: %w", name, access.ErrConflict)
+	p := shown
+	if c.Was != shown.now.mark {
+		var err error
+		if p, err = c.planAgain(site, shown, hidden); err != nil {
+			return err
 		}
-	}
-	if !p.plan.same(shown.plan) {
-		return fmt.Errorf("the site was changed meanwhile, and the plan with it: apply again: %w", access.ErrConflict)
 	}
 	for _, do := range p.work {
 		if err := do(c); err != nil {
@@ -87,6 +79,26 @@ func (c *change) apply(site *sitefile.Site, shown *planner, hidden secrets) erro
 		}
 	}
 	return nil
+}
+
+func (c *change) planAgain(site *sitefile.Site, shown *planner, hidden secrets) (*planner, error) {
+	now, err := readSite(c.Tx, site, c.r.keys)
+	if err != nil {
+		return nil, err
+	}
+	p := newPlanner(site, now, c.r.keys, hidden, shown.prune, &sitefile.Mistakes{File: site.File})
+	if err := p.make(); err != nil {
+		return nil, fmt.Errorf("the site was changed meanwhile (%w): %w", err, access.ErrConflict)
+	}
+	for name, s := range hidden {
+		if s.userID != 0 && now.hashes[s.userID] != s.seen {
+			return nil, fmt.Errorf("the password of user %s was changed meanwhile: apply again: %w", name, access.ErrConflict)
+		}
+	}
+	if !p.plan.same(shown.plan) {
+		return nil, fmt.Errorf("the site was changed meanwhile, and the plan with it: apply again: %w", access.ErrConflict)
+	}
+	return p, nil
 }
 
 // secret is what becomes of one user's password.

@@ -14,6 +14,7 @@ import (
 // siteState is what is there when a site file is applied: the living objects, by the names that a file uses. Objects are pointers so that a
 // plan can speak of those that it is going to make: they get their ids when it is carried out.
 type siteState struct {
+	mark     access.PolicyMark
 	zone     *time.Location
 	groups   map[string]*access.Group
 	users    map[string]*access.User
@@ -39,6 +40,7 @@ type ordered struct {
 // readSite reads everything that a site file can speak of.
 func readSite(tx *store.Tx, file *sitefile.Site, keys *credential.Keyring) (*siteState, error) {
 	s := &siteState{
+		mark:   tx.Mark,
 		groups: map[string]*access.Group{}, users: map[string]*access.User{}, gates: map[string]*access.Gate{},
 		memberOf: map[int64]map[string]bool{}, hashes: map[int64]string{},
 		tokens: map[access.Lookup]access.Credential{}, ofUser: map[int64][]access.Credential{}, ofDevice: map[int64]access.Credential{}, ended: map[string]access.Credential{},

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/openway-access/openway/internal/access"
 )
@@ -155,8 +156,17 @@ func (w *writer) drop() {
 	w.db.SetMaxIdleConns(1)
 }
 
+// closePatience is how long close waits for whoever writes: longer than any write takes on a disk that works.
+const closePatience = 5 * time.Second
+
 func (w *writer) close() error {
-	w.turn <- struct{}{}
+	patience := time.NewTimer(closePatience)
+	defer patience.Stop()
+	select {
+	case w.turn <- struct{}{}:
+	case <-patience.C:
+		return errors.New("close the database: a write does not come to its end")
+	}
 	defer func() { <-w.turn }()
 	if w.conn != nil {
 		w.drop()

@@ -101,18 +101,20 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close closes every connection. Lanes that still commit are waited for by their owners, not here.
+// Close closes every connection. Lanes that still commit are waited for by their owners, not here; a write that a hanging disk
+// does not let go is left behind after a while.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	lanes := s.lanes
 	s.lanes, s.closed = map[int64]*lane{}, true
 	s.mu.Unlock()
 	var errs []error
-	for _, l := range lanes {
-		l.close()
-	}
-	if s.write != nil {
+	if s.write != nil { // lanes have no connections of their own then
 		errs = append(errs, s.write.close())
+	} else {
+		for _, l := range lanes {
+			l.close()
+		}
 	}
 	errs = append(errs, s.read.Close())
 	return errors.Join(errs...)
@@ -135,7 +137,7 @@ func (s *Store) Change(ctx context.Context, actor access.Actor, fn func(*Tx) err
 		if err := tx.queryRow(`SELECT version, stamp FROM policy WHERE id = 1`+s.kind.forUpdate()).Scan(&was.Version, &was.Stamp); err != nil {
 			return false, fmt.Errorf("lock the policy: %w", s.kind.fault(err))
 		}
-		tx.Mark = access.PolicyMark{Version: was.Version + 1, Stamp: stamp}
+		tx.Was, tx.Mark = was, access.PolicyMark{Version: was.Version + 1, Stamp: stamp}
 		if err := fn(tx); err != nil {
 			return false, err
 		}

@@ -16,6 +16,8 @@ type Tx struct {
 	Now time.Time
 	// Mark is the policy that a Change is making, or the one that stands in a Note or View.
 	Mark access.PolicyMark
+	// Was is the policy that a Change found: all that earlier changes made, and nothing else, is in it.
+	Was access.PolicyMark
 	// Actor is who makes the change; empty in a View.
 	Actor access.Actor
 
