@@ -44,9 +44,13 @@ func TestScripts(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
-		t.Run("sqlite/"+name, func(t *testing.T) { runScript(t, file) })
+		t.Run("sqlite/"+name, func(t *testing.T) {
+			t.Parallel()
+			runScript(t, file)
+		})
 		if bytes.HasPrefix(text, []byte(onPostgresToo)) {
 			t.Run("postgres/"+name, func(t *testing.T) {
+				t.Parallel()
 				db := storetest.Empty(t, "postgres")
 				runScript(t, file, "OPENWAY_DATABASE="+db.DSN, "OPENWAY_SECRET_KEY="+testKey)
 			})
