@@ -40,9 +40,11 @@ func (ln *lane) sift(cause error) (again bool) {
 	} else {
 		e = ln.posted[0]
 	}
-	if e.faults++; e.faults == 1 { // perhaps the lane is at fault: its connection, or its numbering
-		l.fences.add(fence{writer: ln.writer, settled: true})
-		ln.writer = 0
+	if e.faults++; e.faults == 1 {
+		if ln.sifted <= patientFailures { // perhaps the lane is at fault: its connection, or its numbering
+			l.fences.add(fence{writer: ln.writer, settled: true})
+			ln.writer = 0
+		}
 		return true
 	}
 	if waited || e.suspect {

@@ -114,6 +114,9 @@ func TestADatabaseThatTakesNothing(t *testing.T) {
 		if n := p.batches.Load() - tried; n > 200 {
 			t.Errorf("a database that takes nothing was asked %d times in a minute", n)
 		}
+		if id, err := p.ClaimWriter(t.Context()); err != nil || id > 30 {
+			t.Errorf("%d lanes were claimed meanwhile (%v)", id-1, err)
+		}
 		p.all.Store(false)
 		if err := l.Append(t.Context(), entry("found", 1, p)); err != nil {
 			t.Errorf("Append when all is well again: %v", err)
