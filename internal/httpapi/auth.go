@@ -11,6 +11,8 @@ import (
 
 // signIn trades a user name and password for a token.
 func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
+	r, done := patient(r)
+	defer done()
 	address := clientAddress(r)
 	if err := h.limits.tryAddress(address); err != nil {
 		return err

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -146,6 +147,9 @@ func (h *Handler) dispatch(routes []route) http.HandlerFunc {
 			return rt.method == r.Method || rt.method == http.MethodGet && r.Method == http.MethodHead
 		})
 		if closed && (i < 0 || routes[i].access != public) {
+			var done context.CancelFunc
+			r, done = patient(r)
+			defer done()
 			var err error
 			if r, err = h.admit(w, r); err != nil {
 				h.fail(w, r, err)
@@ -161,6 +165,17 @@ func (h *Handler) dispatch(routes []route) http.HandlerFunc {
 			h.fail(w, r, err)
 		}
 	}
+}
+
+// patience is how long a request may take: longer than its body may (server.Config.ReadTimeout), for it waits for the database and for
+// other sign-ins as well. Verify has a bound of its own.
+const patience = 20 * time.Second
+
+// patient gives a request that bound in the place of the client's presence: who closes its side of the connection after asking still
+// listens, and net/http cannot tell that from having gone.
+func patient(r *http.Request) (*http.Request, context.CancelFunc) {
+	ctx, done := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
+	return r.WithContext(ctx), done
 }
 
 // admit lets signed-in users pass to what is private and counts the call. It returns the request with its caller.
@@ -181,6 +196,8 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) (*http.Request, 
 func (h *Handler) notFound(w http.ResponseWriter, r *http.Request) {
 	err := refuse(http.StatusNotFound, sayNoPath)
 	if strings.HasPrefix(r.URL.Path, "/api/") {
+		r, done := patient(r)
+		defer done()
 		if caller, bad := h.authenticate(w, r); bad == nil {
 			if over := h.limits.countUser(caller.User.ID); over != nil {
 				err = over

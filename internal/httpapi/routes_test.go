@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -108,6 +109,28 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 		got := make([]byte, len(want))
 		if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
 			t.Errorf("%s, its body kept back: got %q, %v; want %q", line, got, err, want)
+		}
+	}
+}
+
+// A client that closes its side after asking, or goes away, is answered and recorded like any other: net/http ends the request's
+// context as soon as it sees that.
+func TestClientThatHungUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	gone, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	for _, c := range []struct{ method, path, body, want string }{
+		{"POST", "/api/v1/access/verify", `{"gate_id":"gate-01","token":"` + demoToken + `"}`, `{"decision":"ALLOW","duration_ms":800,"reason":"OK"}`},
+		{"POST", "/api/v1/access/verify", `{"gate_id":`, `{"decision":"DENY","reason":"INVALID_REQUEST"}`},
+		{"POST", "/api/v1/auth/token", `{"username":"demo","password":"StrongPass_123"}`, `{"token":"`},
+		{"POST", "/api/v1/devices/revoke", `{"device_id":1}`, `{"device_id":1,"is_active":false}`},
+	} {
+		r := httptest.NewRequestWithContext(gone, c.method, c.path, strings.NewReader(c.body))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Token "+demoToken)
+		if w := s.askRequest(r); w.Code != 200 || !strings.HasPrefix(w.Body.String(), c.want) {
+			t.Errorf("%s %s, hung up: %d %s, want 200 %s", c.path, c.body, w.Code, w.Body, c.want)
 		}
 	}
 }

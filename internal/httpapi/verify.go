@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -19,7 +20,7 @@ func (h *Handler) verify(w http.ResponseWriter, r *http.Request) error {
 	}
 	ask := h.readVerify(r)
 	ask.Address, ask.RequestID, ask.At = address, requestID(r), h.now()
-	a := h.gate.Verify(r.Context(), ask)
+	a := h.gate.Verify(context.WithoutCancel(r.Context()), ask) // recorded, whether the controller still listens or not
 	gate := ask.Gate
 	if ask.Malformed {
 		gate = ask.Presented
