@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -61,7 +60,7 @@ func (DeviceListCmd) Help() string { return "Example:\n\n    openway device list
 // Run lists them.
 func (c DeviceListCmd) Run(a *app) error {
 	return a.with(func(ctx context.Context, in *installation) error {
-		f := registry.DeviceFilter{Search: c.Search, AndroidDeviceID: c.AndroidID, Active: c.Active, Inactive: c.Inactive, Limit: pageLength}
+		f := registry.DeviceFilter{Search: c.Search, AndroidDeviceID: c.AndroidID, Active: c.Active, Inactive: c.Inactive}
 		if c.User != "" {
 			u, err := in.userNamed(ctx, c.User)
 			if err != nil {
@@ -71,18 +70,18 @@ func (c DeviceListCmd) Run(a *app) error {
 		}
 		n := in.names()
 		p := a.newPrinter(c.JSON, "ID", "USER", "NAME", "ANDROID ID", "ACTIVE", "TOKEN", "CREATED")
-		err := all(func(after int64) ([]access.Device, error) {
-			f.After = after
+		err := all(c.Limit, func(after int64, limit int) ([]access.Device, error) {
+			f.After, f.Limit = after, limit
 			return in.desk.Devices(ctx, f)
-		}, func(d access.Device) int64 { return d.ID }, upTo(c.Limit, func(d access.Device) error {
+		}, func(d access.Device) int64 { return d.ID }, func(d access.Device) error {
 			j, err := n.device(ctx, d)
 			if err != nil {
 				return err
 			}
 			p.row(j, d.ID, j.User, d.Name, d.AndroidDeviceID, d.Active, d.TokenPreview, in.shownAt(d.CreatedAt))
 			return p.err
-		}))
-		if err != nil && !errors.Is(err, errEnough) {
+		})
+		if err != nil {
 			return err
 		}
 		return p.end()

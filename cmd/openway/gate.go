@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/openway-access/openway/internal/access"
@@ -86,13 +85,13 @@ func (GateListCmd) Help() string { return "Example:\n\n    openway gate list --j
 func (c GateListCmd) Run(a *app) error {
 	return a.with(func(ctx context.Context, in *installation) error {
 		p := a.newPrinter(c.JSON, "ID", "CODE", "NAME", "LOCATION", "RELEASE")
-		err := all(func(after int64) ([]access.Gate, error) {
-			return in.desk.Gates(ctx, registry.GateFilter{After: after, Search: c.Search, Limit: pageLength})
-		}, func(g access.Gate) int64 { return g.ID }, upTo(c.Limit, func(g access.Gate) error {
+		err := all(c.Limit, func(after int64, limit int) ([]access.Gate, error) {
+			return in.desk.Gates(ctx, registry.GateFilter{After: after, Search: c.Search, Limit: limit})
+		}, func(g access.Gate) int64 { return g.ID }, func(g access.Gate) error {
 			p.row(asGate(g), g.ID, g.Code, g.Name, g.Location, releaseShown(g.ReleaseMS))
 			return p.err
-		}))
-		if err != nil && !errors.Is(err, errEnough) {
+		})
+		if err != nil {
 			return err
 		}
 		return p.end()
@@ -118,8 +117,8 @@ func (c GateShowCmd) Run(a *app) error {
 		n := in.names()
 		permissions := []permissionJSON{}
 		shown := []string{}
-		err = all(func(after int64) ([]access.Permission, error) {
-			return in.desk.Permissions(ctx, registry.PermissionFilter{After: after, GateID: g.ID, Limit: pageLength})
+		err = all(0, func(after int64, limit int) ([]access.Permission, error) {
+			return in.desk.Permissions(ctx, registry.PermissionFilter{After: after, GateID: g.ID, Limit: limit})
 		}, func(p access.Permission) int64 { return p.ID }, func(p access.Permission) error {
 			j, err := n.permission(ctx, p)
 			permissions = append(permissions, j)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/registry"
@@ -66,7 +65,7 @@ func asGroup(g access.Group) groupJSON { return groupJSON{g.ID, g.Name, stamp(g.
 // Run lists them.
 func (c GroupListCmd) Run(a *app) error {
 	return a.with(func(ctx context.Context, in *installation) error {
-		f := registry.GroupFilter{Search: c.Search, Limit: pageLength}
+		f := registry.GroupFilter{Search: c.Search}
 		if c.User != "" {
 			u, err := in.userNamed(ctx, c.User)
 			if err != nil {
@@ -75,14 +74,14 @@ func (c GroupListCmd) Run(a *app) error {
 			f.UserID = u.ID
 		}
 		p := a.newPrinter(c.JSON, "ID", "GROUP", "CREATED")
-		err := all(func(after int64) ([]access.Group, error) {
-			f.After = after
+		err := all(c.Limit, func(after int64, limit int) ([]access.Group, error) {
+			f.After, f.Limit = after, limit
 			return in.desk.Groups(ctx, f)
-		}, func(g access.Group) int64 { return g.ID }, upTo(c.Limit, func(g access.Group) error {
+		}, func(g access.Group) int64 { return g.ID }, func(g access.Group) error {
 			p.row(asGroup(g), g.ID, g.Name, in.shownAt(g.CreatedAt))
 			return p.err
-		}))
-		if err != nil && !errors.Is(err, errEnough) {
+		})
+		if err != nil {
 			return err
 		}
 		return p.end()
@@ -105,9 +104,9 @@ func (c GroupShowCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		members, gates := []string{}, []string{}
-		err = all(func(after int64) ([]access.User, error) {
-			return in.desk.Users(ctx, registry.UserFilter{After: after, GroupID: g.ID, Limit: pageLength})
+		members := []string{}
+		err = all(0, func(after int64, limit int) ([]access.User, error) {
+			return in.desk.Users(ctx, registry.UserFilter{After: after, GroupID: g.ID, Limit: limit})
 		}, func(u access.User) int64 { return u.ID }, func(u access.User) error {
 			members = append(members, u.Username)
 			return nil
@@ -115,17 +114,7 @@ func (c GroupShowCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		n := in.names()
-		err = all(func(after int64) ([]access.Permission, error) {
-			return in.desk.Permissions(ctx, registry.PermissionFilter{After: after, GroupID: g.ID, Limit: pageLength})
-		}, func(p access.Permission) int64 { return p.ID }, func(p access.Permission) error {
-			code, err := n.gate(ctx, p.GateID)
-			if !p.Allow {
-				code += " (suspended)"
-			}
-			gates = append(gates, code)
-			return err
-		})
+		gates, err := in.names().gatesOf(ctx, registry.PermissionFilter{GroupID: g.ID})
 		if err != nil {
 			return err
 		}

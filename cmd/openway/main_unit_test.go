@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,6 +96,44 @@ func TestWhatCannotBePrintedIsAnError(t *testing.T) {
 		var says bytes.Buffer
 		if got := run([]string{"version"}, strings.NewReader(""), tt.out, &says); got != tt.status || says.String() != tt.says {
 			t.Errorf("version to %#v: status %d, %q; want %d, %q", tt.out, got, says.String(), tt.status, tt.says)
+		}
+	}
+}
+
+func TestAListIsReadPageByPageUpToItsLimit(t *testing.T) {
+	for _, tt := range []struct {
+		items, limit int
+		asked        []int // how much was asked for each time
+		want         int
+	}{
+		{items: 0, asked: []int{500}, want: 0},
+		{items: 3, asked: []int{500}, want: 3},
+		{items: 500, asked: []int{500, 500}, want: 500},
+		{items: 501, asked: []int{500, 500}, want: 501},
+		{items: 3, limit: 2, asked: []int{2}, want: 2},
+		{items: 3, limit: 3, asked: []int{3}, want: 3},
+		{items: 3, limit: 4, asked: []int{4}, want: 3},
+		{items: 2000, limit: 500, asked: []int{500}, want: 500},
+		{items: 2000, limit: 501, asked: []int{500, 1}, want: 501},
+		{items: 600, limit: 1500, asked: []int{500, 500}, want: 600},
+	} {
+		var asked []int
+		got := 0
+		err := all(tt.limit, func(after int64, limit int) ([]int64, error) {
+			asked = append(asked, limit)
+			var items []int64
+			for id := after + 1; id <= int64(tt.items) && len(items) < limit; id++ {
+				items = append(items, id)
+			}
+			return items, nil
+		}, func(id int64) int64 { return id }, func(id int64) error {
+			if got++; id != int64(got) {
+				t.Fatalf("%d items, limit %d: item %d came as the one with the id %d", tt.items, tt.limit, got, id)
+			}
+			return nil
+		})
+		if err != nil || got != tt.want || !slices.Equal(asked, tt.asked) {
+			t.Errorf("%d items, limit %d: got %d by pages of %v, error %v; want %d by %v", tt.items, tt.limit, got, asked, err, tt.want, tt.asked)
 		}
 	}
 }

@@ -93,11 +93,16 @@ func (n *names) group(ctx context.Context, id int64) (string, error) {
 	})
 }
 
-// all reads a keyset list to its end, page by page, and hands each item to fn.
-func all[T any](page func(after int64) ([]T, error), id func(T) int64, fn func(T) error) error {
+// all reads a keyset list page by page and hands each item to fn, up to limit of them; 0 = to the list's end. page returns at most as many
+// items as it is asked for, those after an id.
+func all[T any](limit int, page func(after int64, limit int) ([]T, error), id func(T) int64, fn func(T) error) error {
 	var after int64
-	for {
-		items, err := page(after)
+	for got := 0; ; {
+		want := pageLength
+		if limit > 0 {
+			want = min(want, limit-got)
+		}
+		items, err := page(after, want)
 		if err != nil {
 			return err
 		}
@@ -107,7 +112,8 @@ func all[T any](page func(after int64) ([]T, error), id func(T) int64, fn func(T
 			}
 			after = id(item)
 		}
-		if len(items) < pageLength {
+		got += len(items)
+		if len(items) < want || got == limit {
 			return nil
 		}
 	}

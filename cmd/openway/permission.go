@@ -240,10 +240,27 @@ func (j permissionJSON) state() string {
 	return ""
 }
 
+// gatesOf are the codes of the gates that the chosen permissions name, with what is suspended marked.
+func (n *names) gatesOf(ctx context.Context, f registry.PermissionFilter) ([]string, error) {
+	gates := []string{}
+	err := all(0, func(after int64, limit int) ([]access.Permission, error) {
+		f.After, f.Limit = after, limit
+		return n.in.desk.Permissions(ctx, f)
+	}, func(p access.Permission) int64 { return p.ID }, func(p access.Permission) error {
+		code, err := n.gate(ctx, p.GateID)
+		if !p.Allow {
+			code += " (suspended)"
+		}
+		gates = append(gates, code)
+		return err
+	})
+	return gates, err
+}
+
 // Run lists them.
 func (c PermissionListCmd) Run(a *app) error {
 	return a.with(func(ctx context.Context, in *installation) error {
-		f := registry.PermissionFilter{Limit: pageLength}
+		f := registry.PermissionFilter{}
 		if c.Gate != "" {
 			g, err := in.gateNamed(ctx, c.Gate)
 			if err != nil {
@@ -267,18 +284,18 @@ func (c PermissionListCmd) Run(a *app) error {
 		}
 		n := in.names()
 		p := a.newPrinter(c.JSON, "ID", "GATE", "SUBJECT", "ALLOW", "FROM", "UNTIL")
-		err := all(func(after int64) ([]access.Permission, error) {
-			f.After = after
+		err := all(c.Limit, func(after int64, limit int) ([]access.Permission, error) {
+			f.After, f.Limit = after, limit
 			return in.desk.Permissions(ctx, f)
-		}, func(x access.Permission) int64 { return x.ID }, upTo(c.Limit, func(x access.Permission) error {
+		}, func(x access.Permission) int64 { return x.ID }, func(x access.Permission) error {
 			j, err := n.permission(ctx, x)
 			if err != nil {
 				return err
 			}
 			p.row(j, j.ID, j.Gate, j.subject(), j.Allow, in.shownAt(x.ValidFrom), in.shownAt(x.ValidUntil))
 			return p.err
-		}))
-		if err != nil && !errors.Is(err, errEnough) {
+		})
+		if err != nil {
 			return err
 		}
 		return p.end()

@@ -52,7 +52,7 @@ func dayShown(day int) string {
 // Run lists them.
 func (c TokenListCmd) Run(a *app) error {
 	return a.with(func(ctx context.Context, in *installation) error {
-		f := registry.TokenFilter{Kind: access.UserToken, Limit: pageLength}
+		f := registry.TokenFilter{Kind: access.UserToken}
 		if c.User != "" {
 			u, err := in.userNamed(ctx, c.User)
 			if err != nil {
@@ -62,10 +62,10 @@ func (c TokenListCmd) Run(a *app) error {
 		}
 		n := in.names()
 		p := a.newPrinter(c.JSON, "ID", "USER", "TOKEN", "LABEL", "DEVICE", "CREATED", "LAST USED")
-		err := all(func(after int64) ([]access.Credential, error) {
-			f.After = after
+		err := all(c.Limit, func(after int64, limit int) ([]access.Credential, error) {
+			f.After, f.Limit = after, limit
 			return in.desk.Tokens(ctx, f)
-		}, func(t access.Credential) int64 { return t.ID }, upTo(c.Limit, func(t access.Credential) error {
+		}, func(t access.Credential) int64 { return t.ID }, func(t access.Credential) error {
 			user, err := n.user(ctx, t.UserID)
 			if err != nil {
 				return err
@@ -74,8 +74,8 @@ func (c TokenListCmd) Run(a *app) error {
 			p.row(tokenJSON{t.ID, user, t.Preview, t.Label, string(t.State), orNull(t.DeviceID), stamp(t.CreatedAt), orNull(used)},
 				t.ID, user, t.Preview, t.Label, t.DeviceID, in.shownAt(t.CreatedAt), used)
 			return p.err
-		}))
-		if err != nil && !errors.Is(err, errEnough) {
+		})
+		if err != nil {
 			return err
 		}
 		return p.end()

@@ -129,7 +129,7 @@ func (UserListCmd) Help() string {
 // Run lists them.
 func (c UserListCmd) Run(a *app) error {
 	return a.with(func(ctx context.Context, in *installation) error {
-		f := registry.UserFilter{Search: c.Search, Active: c.Active, Inactive: c.Inactive, Limit: pageLength}
+		f := registry.UserFilter{Search: c.Search, Active: c.Active, Inactive: c.Inactive}
 		if c.Group != "" {
 			g, err := in.groupNamed(ctx, c.Group)
 			if err != nil {
@@ -138,33 +138,18 @@ func (c UserListCmd) Run(a *app) error {
 			f.GroupID = g.ID
 		}
 		p := a.newPrinter(c.JSON, "ID", "USER", "NAME", "E-MAIL", "ACTIVE", "ROLE")
-		err := all(func(after int64) ([]access.User, error) {
-			f.After = after
+		err := all(c.Limit, func(after int64, limit int) ([]access.User, error) {
+			f.After, f.Limit = after, limit
 			return in.desk.Users(ctx, f)
-		}, func(u access.User) int64 { return u.ID }, upTo(c.Limit, func(u access.User) error {
+		}, func(u access.User) int64 { return u.ID }, func(u access.User) error {
 			p.row(asUser(u), u.ID, u.Username, strings.TrimSpace(u.FirstName+" "+u.LastName), u.Email, u.Active, string(u.Role()))
 			return p.err
-		}))
-		if err != nil && !errors.Is(err, errEnough) {
+		})
+		if err != nil {
 			return err
 		}
 		return p.end()
 	})
-}
-
-// errEnough ends a list that has reached its limit.
-var errEnough = errors.New("enough")
-
-// upTo hands at most limit items to fn; 0 = all.
-func upTo[T any](limit int, fn func(T) error) func(T) error {
-	n := 0
-	return func(item T) error {
-		if limit > 0 && n >= limit {
-			return errEnough
-		}
-		n++
-		return fn(item)
-	}
 }
 
 // userJSON is a user as scripts see it.
@@ -219,18 +204,7 @@ func (in *installation) showUser(ctx context.Context, a *app, u access.User, asJ
 	for _, g := range groups {
 		groupNames = append(groupNames, g.Name)
 	}
-	n := in.names()
-	gates := []string{}
-	err = all(func(after int64) ([]access.Permission, error) {
-		return in.desk.Permissions(ctx, registry.PermissionFilter{After: after, UserID: u.ID, Limit: pageLength})
-	}, func(p access.Permission) int64 { return p.ID }, func(p access.Permission) error {
-		code, err := n.gate(ctx, p.GateID)
-		if !p.Allow {
-			code += " (suspended)"
-		}
-		gates = append(gates, code)
-		return err
-	})
+	gates, err := in.names().gatesOf(ctx, registry.PermissionFilter{UserID: u.ID})
 	if err != nil {
 		return err
 	}
