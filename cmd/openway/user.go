@@ -65,13 +65,13 @@ func (c UserCreateCmd) Run(a *app) error {
 		return usagef("--no-password goes with no password")
 	}
 	return a.with(func(ctx context.Context, in *installation) error {
-		var groups []access.Group
+		var groupIDs []int64
 		for _, name := range c.Group {
 			g, err := in.groupNamed(ctx, name)
 			if err != nil {
 				return err
 			}
-			groups = append(groups, g)
+			groupIDs = append(groupIDs, g.ID)
 		}
 		if !given && !c.NoPassword && a.interactive() {
 			fmt.Fprintln(a.err, "Leave the password empty if nobody is to sign in as this user.")
@@ -86,14 +86,9 @@ func (c UserCreateCmd) Run(a *app) error {
 		if role != access.None {
 			u.Roles = []access.RoleGrant{{Role: role}}
 		}
-		u, err := in.desk.CreateUser(ctx, in.actor, u, registry.Password{Plain: password})
+		u, err := in.desk.CreateUser(ctx, in.actor, u, registry.Password{Plain: password}, groupIDs...)
 		if err != nil {
 			return err
-		}
-		for _, g := range groups {
-			if err := in.desk.AddMember(ctx, in.actor, g.ID, u.ID); err != nil {
-				return fmt.Errorf("user %s was created, but did not become a member of %s: %w", u.Username, g.Name, err)
-			}
 		}
 		if c.JSON {
 			return in.showUser(ctx, a, u, true)
@@ -248,12 +243,17 @@ func (UserChangeCmd) Help() string {
 
 // Run changes it.
 func (c UserChangeCmd) Run(a *app) error {
-	role := access.None
-	if c.Role != nil && *c.Role != "none" {
-		var err error
-		if role, err = roleNamed(*c.Role); err != nil {
+	var roles []access.RoleGrant
+	if c.Role != nil {
+		name := *c.Role
+		if name == "none" {
+			name = ""
+		}
+		role, err := roleNamed(name)
+		if err != nil {
 			return err
 		}
+		roles = append(roles, access.RoleGrant{Role: role})
 	}
 	return a.with(func(ctx context.Context, in *installation) error {
 		u, err := in.userNamed(ctx, c.Username)
@@ -274,17 +274,7 @@ func (c UserChangeCmd) Run(a *app) error {
 		if c.Superuser != nil {
 			u.Superuser = *c.Superuser
 		}
-		u, err = in.desk.UpdateUser(ctx, in.actor, u)
-		if err != nil {
-			return err
-		}
-		switch {
-		case c.Role == nil:
-		case role == access.None:
-			err = in.desk.RevokeRole(ctx, in.actor, u.ID, 0)
-		default:
-			err = in.desk.GrantRole(ctx, in.actor, u.ID, role, 0)
-		}
+		u, err = in.desk.UpdateUser(ctx, in.actor, u, roles...)
 		if err != nil {
 			return err
 		}

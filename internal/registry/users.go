@@ -33,8 +33,9 @@ func (r *Registry) UserByName(ctx context.Context, username string) (access.User
 	return reading(ctx, r, func(tx *store.Tx) (access.User, error) { return tx.UserByName(username) })
 }
 
-// CreateUser enters a user with his roles. A user name that another user has is access.Invalid, and so is a password that breaks a rule.
-func (r *Registry) CreateUser(ctx context.Context, actor access.Actor, u access.User, p Password) (access.User, error) {
+// CreateUser enters a user with their roles, as a member of the given groups, all of it in one change. A user name that another user has
+// is access.Invalid, and so are a password that breaks a rule and a group that is not there.
+func (r *Registry) CreateUser(ctx context.Context, actor access.Actor, u access.User, p Password, groupIDs ...int64) (access.User, error) {
 	what := fmt.Sprintf("create user %q", u.Username)
 	bad, err := invalid(u.Validate())
 	if err != nil {
@@ -48,13 +49,30 @@ func (r *Registry) CreateUser(ctx context.Context, actor access.Actor, u access.
 	if err := append(bad, more...).OrNil(); err != nil {
 		return access.User{}, fmt.Errorf("%s: %w", what, err)
 	}
-	return changing(ctx, r, actor, what, func(c *change) (access.User, error) { return c.createUser(u, hash) })
+	return changing(ctx, r, actor, what, func(c *change) (access.User, error) {
+		made, err := c.createUser(u, hash)
+		for _, id := range groupIDs {
+			if err == nil {
+				err = c.addMember(id, made.ID)
+			}
+		}
+		return made, err
+	})
 }
 
-// UpdateUser changes the texts, Active, Staff and Superuser of user u.ID; roles and password are changed by their own methods.
+// UpdateUser changes the texts, Active, Staff and Superuser of user u.ID, and in the same change gives the user the given roles, each in
+// place of the one held on its site (None = none there any more). u.Roles are not looked at, and the password has a method of its own.
 // u.Version is the version seen, 0 = any.
-func (r *Registry) UpdateUser(ctx context.Context, actor access.Actor, u access.User) (access.User, error) {
-	return changing(ctx, r, actor, fmt.Sprintf("change user %d", u.ID), func(c *change) (access.User, error) { return c.updateUser(u) })
+func (r *Registry) UpdateUser(ctx context.Context, actor access.Actor, u access.User, roles ...access.RoleGrant) (access.User, error) {
+	return changing(ctx, r, actor, fmt.Sprintf("change user %d", u.ID), func(c *change) (access.User, error) {
+		changed, err := c.updateUser(u)
+		for _, g := range roles {
+			if err == nil {
+				changed, err = c.setRole(u.ID, g)
+			}
+		}
+		return changed, err
+	})
 }
 
 // SetUserActive lets a user in or shuts him out. The tokens of an inactive user answer TOKEN_INVALID and his sessions end; his

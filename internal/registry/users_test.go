@@ -349,3 +349,55 @@ func version(seen int64, stale bool) int64 {
 	}
 	return 0
 }
+
+// A user with roles and groups is one change: entered or changed whole, or not at all.
+func TestUserWithRolesAndGroupsIsOneChange(t *testing.T) {
+	each(t, func(t *testing.T, d *desk) {
+		ctx := t.Context()
+		none := registry.Password{}
+		staff := must(d.CreateGroup(ctx, clerk, access.Group{Name: "staff"}))(t)
+		guards := must(d.CreateGroup(ctx, clerk, access.Group{Name: "guards"}))(t)
+		d.follow("groups")
+		d.audit()
+		version := d.policy.Mark.Version
+		step := func(what string, versions int64, lines ...string) {
+			t.Helper()
+			d.wantAudit(what, lines...)
+			d.follow(what)
+			if got := d.policy.Mark.Version - version; got != versions {
+				t.Errorf("%s: got %d versions of the policy, want %d", what, got, versions)
+			}
+			version = d.policy.Mark.Version
+		}
+
+		owner := access.User{Username: "root", Active: true, Roles: []access.RoleGrant{{Role: access.Owner}}}
+		root := must(d.CreateUser(ctx, clerk, owner, none, staff.ID, guards.ID))(t)
+		step("create", 1, "user 1 create +active=true +staff=false +superuser=false +username=root", "role 1 create +role=owner",
+			"member 1 create +group_id=1", "member 1 create +group_id=2")
+
+		_, err := d.CreateUser(ctx, clerk, access.User{Username: "ann", Active: true}, none, staff.ID, 99)
+		wantInvalid(t, "create in a group that is gone", err, "group", access.CodeUnknown)
+		step("create in a group that is gone", 0)
+		_, err = d.UserByName(ctx, "ann")
+		wantKind(t, "who was to be in a group that is gone", err, access.ErrNotFound)
+
+		root.LastName, root.Superuser = "Root", true
+		root = must(d.UpdateUser(ctx, clerk, root, access.RoleGrant{Role: access.Viewer}))(t)
+		if root.LastName != "Root" || root.Role() != access.Owner || len(root.Roles) != 1 || root.Roles[0].Role != access.Viewer {
+			t.Errorf("changed to a superuser and viewer: got %+v", root)
+		}
+		step("change", 1, "user 1 change -superuser=false +last_name=Root +superuser=true", "role 1 change -role=owner +role=viewer")
+
+		// There is an owner before and after.
+		root.Superuser = false
+		root = must(d.UpdateUser(ctx, clerk, root, access.RoleGrant{Role: access.Owner}))(t)
+		step("one ownership for the other", 1, "user 1 change -superuser=true +superuser=false", "role 1 change -role=viewer +role=owner")
+
+		root.LastName = "Nobody"
+		_, err = d.UpdateUser(ctx, clerk, root, access.RoleGrant{})
+		wantKind(t, "rename the last owner and take the role away", err, registry.ErrLastOwner)
+		_, err = d.UpdateUser(ctx, clerk, root, access.RoleGrant{Role: "king"})
+		wantInvalid(t, "rename and give an unknown role", err, "role", access.CodeUnknown)
+		step("refused", 0)
+	})
+}
