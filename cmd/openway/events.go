@@ -7,6 +7,7 @@ import (
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/eventlog"
+	"github.com/openway-access/openway/internal/registry"
 )
 
 // EventsCmd holds the commands about the log of decisions.
@@ -158,8 +159,8 @@ func (EventsPurgeCmd) Help() string { return "Example:\n\n    openway events pur
 
 // Run deletes them.
 func (c EventsPurgeCmd) Run(a *app) error {
-	if c.Days < 0 || c.Days > maxDays {
-		return usagef("--days: %d is not a number of days (0..%d)", c.Days, maxDays)
+	if c.Days < 0 || c.Days > registry.MaxDays {
+		return usagef("--days: %d is not a number of days (0..%d)", c.Days, registry.MaxDays)
 	}
 	return a.with(func(ctx context.Context, in *installation) error {
 		if err := a.confirm(c.Yes, "purge", fmt.Sprintf("delete all events older than %d days, for good", c.Days)); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 
+	"github.com/openway-access/openway/internal/registry"
 	"github.com/openway-access/openway/internal/server"
 )
 
@@ -59,7 +60,6 @@ func flagGroups() []kong.Group {
 const (
 	defaultDatabase = "data/openway.db"
 	defaultIdleDays = 90
-	maxDays         = 36500
 )
 
 // production reports whether dangerous commands should ask harder.
@@ -155,15 +155,15 @@ func checkPort(name, port string) error {
 	return nil
 }
 
-// days reads a number of days, 0..36500.
+// days reads a number of days, 0..registry.MaxDays.
 func days(name, value string, unset int) (int, error) {
 	v := strings.TrimSpace(value)
 	if v == "" {
 		return unset, nil
 	}
 	n, err := strconv.Atoi(v)
-	if err != nil || n < 0 || n > maxDays {
-		return 0, settingError(name, "%q is not a number of days (0..%d)", value, maxDays)
+	if err != nil || n < 0 || n > registry.MaxDays {
+		return 0, settingError(name, "%q is not a number of days (0..%d)", value, registry.MaxDays)
 	}
 	return n, nil
 }

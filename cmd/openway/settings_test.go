@@ -63,7 +63,9 @@ func TestBadSettings(t *testing.T) {
 		{"OPENWAY_TOKEN_IDLE_DAYS", "-1"},
 		{"OPENWAY_TOKEN_IDLE_DAYS", "ninety"},
 		{"OPENWAY_TOKEN_IDLE_DAYS", "99999999999999999999"},
+		{"OPENWAY_TOKEN_IDLE_DAYS", "36526"},
 		{"OPENWAY_RETENTION_DAYS", "1.5"},
+		{"OPENWAY_RETENTION_DAYS", "36526"},
 		{"OPENWAY_LISTEN", "8001"},
 		{"OPENWAY_LISTEN", ":http-alt"},
 		{"OPENWAY_LISTEN", ":70000"},
@@ -105,6 +107,7 @@ func TestGoodSettings(t *testing.T) {
 	t.Setenv("OPENWAY_TIME_ZONE", "Europe/Moscow")
 	t.Setenv("OPENWAY_LOG_LEVEL", "WARNING")
 	t.Setenv("OPENWAY_LANGUAGE", "RU")
+	t.Setenv("OPENWAY_RETENTION_DAYS", "36525") // as many as the desk takes
 	t.Setenv("DJANGO_ENV", "production")
 	s, p, err := checkAll("--log-format=text")
 	if err != nil {

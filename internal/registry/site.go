@@ -15,8 +15,8 @@ import (
 // Site is the site's settings.
 type Site = store.Site
 
-// maxRetentionDays is a hundred years.
-const maxRetentionDays = 36_525
+// MaxDays bounds every setting that counts days: a hundred years.
+const MaxDays = 36_525
 
 func siteFields(s Site) access.Fields {
 	return access.Fields{
@@ -30,7 +30,7 @@ func (r *Registry) Site(ctx context.Context) (Site, error) {
 }
 
 // UpdateSite changes the site's settings: Name (0..128 characters), Zone (an IANA name), DefaultReleaseMS (1..access.MaxReleaseMS), RetentionDays
-// (0 = for ever). s.Version is the version seen, 0 = any.
+// (0 = for ever, at most MaxDays). s.Version is the version seen, 0 = any.
 func (r *Registry) UpdateSite(ctx context.Context, actor access.Actor, s Site) (Site, error) {
 	return changing(ctx, r, actor, "change the site", func(c *change) (Site, error) { return c.updateSite(s) })
 }
@@ -69,8 +69,8 @@ func validSite(s Site) error {
 	if s.DefaultReleaseMS < 1 || s.DefaultReleaseMS > access.MaxReleaseMS {
 		bad.AddLimit("default_release_ms", access.CodeRange, access.MaxReleaseMS)
 	}
-	if s.RetentionDays < 0 || s.RetentionDays > maxRetentionDays {
-		bad.AddLimit("retention_days", access.CodeRange, maxRetentionDays)
+	if s.RetentionDays < 0 || s.RetentionDays > MaxDays {
+		bad.AddLimit("retention_days", access.CodeRange, MaxDays)
 	}
 	return bad.OrNil()
 }
