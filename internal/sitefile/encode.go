@@ -144,5 +144,13 @@ func quote(s string) string {
 	if err := e.Encode(s); err != nil {
 		return `""` // a string always encodes
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	var out strings.Builder
+	for _, r := range strings.TrimSuffix(b.String(), "\n") {
+		if 0x7f <= r && r <= 0x9f { // control characters that JSON leaves as they are
+			fmt.Fprintf(&out, `\u%04x`, r)
+			continue
+		}
+		out.WriteRune(r)
+	}
+	return out.String()
 }

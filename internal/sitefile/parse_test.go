@@ -318,6 +318,23 @@ func TestWhen(t *testing.T) {
 	}
 }
 
+// Phones name themselves as they like: a site with such a name must still be one that can be read back.
+func TestEncodeControlCharacters(t *testing.T) {
+	const id = "a\n\t\x1b\x7f\u0085\u009b\u2028\ufeff\u200bb"
+	s := &sitefile.Site{
+		Users:   []sitefile.User{{Username: "anna"}},
+		Devices: []sitefile.Device{{User: "anna", AndroidDeviceID: id}},
+	}
+	data := sitefile.Encode(s)
+	again, err := sitefile.Parse("again.yaml", data)
+	if err != nil {
+		t.Fatalf("Parse(Encode(site)): %v\n%s", err, data)
+	}
+	if len(again.Devices) != 1 || again.Devices[0].AndroidDeviceID != id {
+		t.Errorf("Parse(Encode(site)): got %+v, want the android id %q\n%s", again.Devices, id, data)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	if data, err := os.ReadFile("../../testdata/site.yaml"); err == nil {
 		f.Add(data)
