@@ -131,6 +131,10 @@ func TestUserIDIsLogged(t *testing.T) {
 	if got := s.attrs.got["user_id"]; got != "2" {
 		t.Errorf("devices/me of user 2 logs user_id %q", got)
 	}
+	s.ask("POST", api.PathToken, `{"username":"alice","password":"StrongPass_123"}`, asJSON)
+	if got := s.attrs.got["user_id"]; got != "3" {
+		t.Errorf("user 3 signed in: logged user_id %q", got)
+	}
 }
 
 func TestServerErrors(t *testing.T) {

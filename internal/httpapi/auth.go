@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -35,7 +36,7 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	label := strings.ToValidUTF8(strings.TrimSpace(r.UserAgent()), "\ufffd")
-	token, _, err := h.registry.Login(r.Context(), actor(r), username, password, label)
+	token, user, err := h.registry.Login(r.Context(), actor(r), username, password, label)
 	switch {
 	case err == nil:
 		attempt.succeeded()
@@ -45,6 +46,7 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	addLogAttrs(w, slog.Int64("user_id", user.ID))
 	return writeJSON(w, http.StatusOK, api.TokenResponse{Token: token})
 }
 

@@ -53,6 +53,9 @@ func verifyFields() []string { return []string{"gate_id", "token"} }
 func answerGate(w http.ResponseWriter, gate string, a gatekeeper.Answer) {
 	addLogAttrs(w,
 		slog.String("gate", access.ShownGate(gate)), slog.String("decision", string(a.Outcome)), slog.String("reason", string(a.Reason)))
+	if a.UserID != 0 {
+		addLogAttrs(w, slog.Int64("user_id", a.UserID))
+	}
 	status := http.StatusOK
 	if a.Reason == access.Unavailable {
 		status = http.StatusServiceUnavailable

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -74,17 +75,23 @@ func TestVerifyBodies(t *testing.T) {
 func TestVerifyLogs(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	for _, c := range []struct{ body, gate, decision, reason string }{
-		{`{"gate_id":" gate-01 ","token":"` + demoToken + `"}`, "gate-01", "ALLOW", "OK"},
-		{`{"gate_id":"gate-01"}`, "gate-01", "DENY", "INVALID_REQUEST"},
-		{`{`, "", "DENY", "INVALID_REQUEST"},
-		{`{"gate_id":"` + demoToken + `","token":"gate-0001"}`, "d2d2…d2d2", "DENY", "UNKNOWN_GATE"},
-		{`{"gate_id":"` + strings.Repeat("ж", 65) + `","token":"` + demoToken + `"}`, strings.Repeat("ж", 64), "DENY", "UNKNOWN_GATE"},
+	for _, c := range []struct{ body, gate, decision, reason, user string }{
+		{`{"gate_id":" gate-01 ","token":"` + demoToken + `"}`, "gate-01", "ALLOW", "OK", "2"},
+		{`{"gate_id":"gate-empty","token":"` + demoToken + `"}`, "gate-empty", "DENY", "NO_PERMISSION", "2"},
+		{`{"gate_id":"gate-01","token":"` + strings.Repeat("f", 40) + `"}`, "gate-01", "DENY", "TOKEN_INVALID", ""},
+		{`{"gate_id":"gate-01"}`, "gate-01", "DENY", "INVALID_REQUEST", ""},
+		{`{`, "", "DENY", "INVALID_REQUEST", ""},
+		{`{"gate_id":"` + demoToken + `","token":"gate-0001"}`, "d2d2…d2d2", "DENY", "UNKNOWN_GATE", ""},
+		{`{"gate_id":"` + strings.Repeat("ж", 65) + `","token":"` + demoToken + `"}`, strings.Repeat("ж", 64), "DENY", "UNKNOWN_GATE", ""},
 	} {
 		s.ask("POST", "/api/v1/access/verify", c.body, asJSON)
 		got := s.attrs.got
-		if len(got) != 3 || got["gate"] != c.gate || got["decision"] != c.decision || got["reason"] != c.reason {
-			t.Errorf("%.60s: logged %v, want %s %s %s", c.body, got, c.gate, c.decision, c.reason)
+		want := map[string]string{"gate": c.gate, "decision": c.decision, "reason": c.reason}
+		if c.user != "" {
+			want["user_id"] = c.user
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%.60s: logged %v, want %v", c.body, got, want)
 		}
 	}
 }
