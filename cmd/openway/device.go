@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/openway-access/openway/internal/access"
@@ -122,22 +121,22 @@ type tokenFlags struct {
 func (f tokenFlags) given(a *app) (string, error) {
 	switch {
 	case f.TokenStdin:
-		line, err := await(a.ctx, func() (string, error) { return readLine(a.in) })
+		line, err := a.firstLine("--token-stdin")
 		if err != nil {
-			return "", fmt.Errorf("--token-stdin: %w", err)
+			return "", err
 		}
 		if line = strings.TrimSpace(line); line == "" {
-			return "", usagef("the token given is empty")
+			return "", usagef("--token-stdin: the first line of standard input is blank")
 		}
 		return line, nil
 	case f.TokenFile != "":
-		data, err := os.ReadFile(f.TokenFile)
+		data, err := readSmall(f.TokenFile)
 		if err != nil {
 			return "", settingError("--token-file", "%w", err)
 		}
 		token := strings.TrimSpace(string(data))
 		if token == "" {
-			return "", usagef("the token given is empty")
+			return "", usagef("--token-file: %s is empty", f.TokenFile)
 		}
 		return token, nil
 	}

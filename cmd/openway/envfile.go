@@ -23,7 +23,7 @@ type environment struct {
 // sets, even to nothing, is left alone.
 func (e *environment) load(args []string) error {
 	path, named := envFileOf(args)
-	data, err := os.ReadFile(path)
+	data, err := readSmall(path)
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return nil
 	}

@@ -23,6 +23,7 @@ import (
 // cli is every command and every setting: a flag, an environment variable and a default in one place.
 type cli struct {
 	settings
+	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print the version, as the command of this name does."`
 
 	Serve           ServeCmd           `cmd:"" help:"Run the server."`
 	Demo            DemoCmd            `cmd:"" help:"Run a throw-away site to look around."`
@@ -110,6 +111,7 @@ func newKong(c *cli, out, errOut io.Writer) (*kong.Kong, error) {
 		kong.DefaultEnvars("OPENWAY"),
 		kong.Writers(out, errOut),
 		kong.ExplicitGroups(flagGroups()),
+		kong.Vars{"version": thisRelease().String()},
 	)
 }
 
@@ -117,7 +119,7 @@ func newKong(c *cli, out, errOut io.Writer) (*kong.Kong, error) {
 func needsNoSettings(args []string) bool {
 	for _, arg := range args {
 		switch arg {
-		case "--help", "-h", "version":
+		case "--help", "-h", "--version", "version":
 			return true
 		case "--":
 			return false

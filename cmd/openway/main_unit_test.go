@@ -56,7 +56,7 @@ func TestEveryFlagIsAVariable(t *testing.T) {
 	var walk func(n *kong.Node)
 	walk = func(n *kong.Node) {
 		for _, f := range n.Flags {
-			if f.Name == "help" {
+			if f.Name == "help" || f.Name == "version" {
 				continue
 			}
 			want := "OPENWAY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))

@@ -14,6 +14,9 @@ import (
 // errInterrupted ends a question that was answered with Ctrl-C.
 var errInterrupted = errors.New("interrupted")
 
+// errInputEnded ends a question that nobody is there to answer.
+var errInputEnded = errors.New("the input ended before the question was answered")
+
 // interactive reports whether somebody can be asked.
 func (a *app) interactive() bool { return isTerminal(a.in) }
 
@@ -66,7 +69,7 @@ func await(ctx context.Context, read func() (string, error)) (string, error) {
 	select {
 	case a := <-got:
 		if errors.Is(a.err, io.EOF) {
-			return "", errors.New("the input ended before the question was answered")
+			return "", errInputEnded
 		}
 		return a.text, a.err
 	case <-ctx.Done():
@@ -141,12 +144,12 @@ type passwordFlags struct {
 func (p passwordFlags) given(a *app) (password string, ok bool, err error) {
 	switch {
 	case p.PasswordStdin:
-		password, err = await(a.ctx, func() (string, error) { return readLine(a.in) })
+		password, err = a.firstLine("--password-stdin")
 		if err != nil {
-			return "", false, fmt.Errorf("--password-stdin: %w", err)
+			return "", false, err
 		}
 	case p.PasswordFile != "":
-		data, err := os.ReadFile(p.PasswordFile)
+		data, err := readSmall(p.PasswordFile)
 		if err != nil {
 			return "", false, settingError("--password-file", "%w", err)
 		}
@@ -158,10 +161,25 @@ func (p passwordFlags) given(a *app) (password string, ok bool, err error) {
 			return "", false, nil
 		}
 	}
-	if password == "" {
-		return "", false, usagef("the password given is empty")
+	switch {
+	case password != "":
+		return password, true, nil
+	case p.PasswordStdin:
+		return "", false, usagef("--password-stdin: the first line of standard input is empty")
 	}
-	return password, true, nil
+	return "", false, usagef("--password-file: the first line of %s is empty", p.PasswordFile)
+}
+
+// firstLine reads what a flag says stands on the first line of standard input.
+func (a *app) firstLine(flag string) (string, error) {
+	line, err := await(a.ctx, func() (string, error) { return readLine(a.in) })
+	if errors.Is(err, errInputEnded) {
+		return "", usagef("%s: standard input is empty", flag)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", flag, err)
+	}
+	return line, nil
 }
 
 // newPassword asks for a new password twice until both are alike. Empty is an answer too.

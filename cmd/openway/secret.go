@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -74,10 +75,30 @@ func longEnough(name string, key []byte) error {
 	return nil
 }
 
+// mostOfAFile bounds a file of settings or secrets: whoever names a larger one, or a device that never ends, meant another.
+const mostOfAFile = 64 << 10
+
+// readSmall reads a file of at most mostOfAFile bytes.
+func readSmall(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, mostOfAFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > mostOfAFile {
+		return nil, fmt.Errorf("%s is larger than %d KiB: is it the right file?", path, mostOfAFile>>10)
+	}
+	return data, nil
+}
+
 // readSecret reads a file that holds nothing but a secret. Secrets that an orchestrator mounts are often readable by a group; one
 // that everybody can read is warned about.
 func readSecret(name, path string, log *slog.Logger) ([]byte, error) {
-	data, err := os.ReadFile(path)
+	data, err := readSmall(path)
 	if err != nil {
 		return nil, settingError(name, "%w", err)
 	}
@@ -102,7 +123,7 @@ func readKeyFile(path string) ([]byte, error) {
 	if st.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("the key file %s can be read by others (mode %04o): run chmod 600 %s", path, st.Mode().Perm(), path)
 	}
-	data, err := os.ReadFile(path)
+	data, err := readSmall(path)
 	if err != nil {
 		return nil, fmt.Errorf("the key file: %w", err)
 	}

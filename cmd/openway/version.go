@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"runtime"
 	"runtime/debug"
 )
@@ -39,12 +40,16 @@ func thisRelease() release {
 	return r
 }
 
+func (r release) String() string {
+	return fmt.Sprintf("openway %s (%s, %s)", r.Version, r.Go, r.Platform)
+}
+
 // Run prints it.
 func (c VersionCmd) Run(a *app) error {
 	r := thisRelease()
 	if c.JSON {
 		return json.NewEncoder(a.out).Encode(r)
 	}
-	a.printf("openway %s (%s, %s)\n", r.Version, r.Go, r.Platform)
+	a.printf("%s\n", r)
 	return nil
 }
