@@ -143,16 +143,16 @@ func (a *app) printPlan(p *registry.Plan) {
 		if s.Action == registry.PlanUnchanged {
 			continue
 		}
-		a.printf("%-9s  %-10s  %s\n", s.Action, s.Object, printable(s.Name))
+		a.printf("%-9s  %-10s  %s\n", s.Action, s.Object, s.Name)
 		for _, f := range s.Changes {
-			a.printf("%25s%s\n", "", printable(f.String()))
+			a.printf("%25s%s\n", "", f.String())
 		}
 	}
 	if u := p.Unchanged(); u != "" {
 		a.printf("%-9s  %s\n", registry.PlanUnchanged, u)
 	}
 	for _, n := range p.Notes {
-		a.printf("Note: %s.\n", printable(n))
+		a.printf("Note: %s.\n", n)
 	}
 	if !p.Empty() {
 		a.printf("Plan: %d to create, %d to change, %d to delete.\n", p.Count(registry.PlanCreate), p.Count(registry.PlanChange), p.Count(registry.PlanDelete))

@@ -88,7 +88,7 @@ func (c *DemoCmd) serve(ctx context.Context, a *app, in *installation, clock *de
 				cancel(fmt.Errorf("the demo's server does not answer: %w", err))
 				return
 			}
-			a.printf("%s", site.greeting(url, dir))
+			a.print(site.greeting(url, dir))
 		})
 	}}.run(ctx, in)
 	if err == nil && !errors.Is(context.Cause(ctx), context.Canceled) {

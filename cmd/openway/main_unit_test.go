@@ -137,3 +137,21 @@ func TestAListIsReadPageByPageUpToItsLimit(t *testing.T) {
 		}
 	}
 }
+
+// Names that people chose must not steer the terminal of who reads about them.
+func TestPrintedNamesSteerNoTerminal(t *testing.T) {
+	for _, tt := range []struct{ name, want string }{
+		{"Анна Meier 李", "Анна Meier 李"},
+		{"a\x1b[31mb", "a\ufffd[31mb"},
+		{"a\u202eb", "a\ufffdb"}, // right-to-left override
+		{"a\u200bb", "a\ufffdb"}, // zero-width space
+		{"a\nopenway: done", "a\ufffdopenway: done"},
+	} {
+		var out bytes.Buffer
+		a := &app{out: &out}
+		a.printf("Created user %s (id %d)\n", tt.name, int64(7))
+		if want := "Created user " + tt.want + " (id 7)\n"; out.String() != want {
+			t.Errorf("%q: got %q, want %q", tt.name, out.String(), want)
+		}
+	}
+}

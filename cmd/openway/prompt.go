@@ -106,6 +106,7 @@ func (a *app) confirm(yes bool, name, what string) error {
 	if yes {
 		return nil
 	}
+	what = printable(what)
 	production := a.settings.production()
 	if !a.interactive() {
 		if production {
@@ -114,7 +115,7 @@ func (a *app) confirm(yes bool, name, what string) error {
 		return nil
 	}
 	if production {
-		got, err := a.ask(fmt.Sprintf("PRODUCTION. This will %s.\nType %s to go on: ", what, name))
+		got, err := a.ask(fmt.Sprintf("PRODUCTION. This will %s.\nType %s to go on: ", what, printable(name)))
 		if err != nil {
 			return err
 		}

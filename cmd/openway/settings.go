@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -252,9 +253,19 @@ func (a *app) commandLogger() (*slog.Logger, error) {
 	return slog.New(server.NewLogHandler(a.err, format, level)), nil
 }
 
-// printf writes to standard output. That it could not, perhaps a token that is shown once, is the command's error at its end.
+// printf writes to standard output, its texts as lists show them: without anything in them that could steer the terminal.
 func (a *app) printf(format string, args ...any) {
-	_, err := fmt.Fprintf(a.out, format, args...)
+	for i, arg := range args {
+		if s, ok := arg.(string); ok {
+			args[i] = printable(s)
+		}
+	}
+	a.print(fmt.Sprintf(format, args...))
+}
+
+// print writes to standard output. That it could not, perhaps a token that is shown once, is the command's error at its end.
+func (a *app) print(text string) {
+	_, err := io.WriteString(a.out, text)
 	if err != nil && a.unprinted == nil && !errors.Is(err, syscall.EPIPE) { // a reader that has had enough is no error
 		a.unprinted = fmt.Errorf("print: %w", err)
 	}

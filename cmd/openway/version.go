@@ -50,6 +50,6 @@ func (c VersionCmd) Run(a *app) error {
 	if c.JSON {
 		return json.NewEncoder(a.out).Encode(r)
 	}
-	a.printf("%s\n", r)
+	a.printf("%s\n", r.String())
 	return nil
 }
