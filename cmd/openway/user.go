@@ -20,7 +20,7 @@ type UserCmd struct {
 	Activate    UserActivateCmd    `cmd:"" help:"Let a user in again."`
 	Deactivate  UserDeactivateCmd  `cmd:"" help:"Keep a user out at once; nothing is deleted."`
 	Delete      UserDeleteCmd      `cmd:"" help:"Remove a user with tokens, devices and permissions; events stay."`
-	Erase       UserEraseCmd       `cmd:"" help:"Remove a user and blank all personal text about him."`
+	Erase       UserEraseCmd       `cmd:"" help:"Remove a user and blank all personal text about that person."`
 }
 
 // Help is the example of --help.

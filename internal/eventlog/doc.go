@@ -24,7 +24,7 @@
 //   - Surely not written (an error that is not access.ErrOutcomeUnknown): those whose time is not up go back to the head of the queue and
 //     are tried again, with growing pauses; the others are dropped and were answered unavailable.
 //   - Surely not written, for what is in it (an error of no kind): the batch is halved until the event at fault stands alone, so that it
-//     costs nobody else his answer. It is given up, in words in the server's log; one that nobody waits for only after the database has taken others.
+//     costs nobody else an answer. It is given up, in words in the server's log; one that nobody waits for only after the database has taken others.
 //   - Not known (access.ErrOutcomeUnknown): nothing is tried again. Everyone who waits is answered unavailable at once, the lane is given up
 //     and claimed anew, and the fate of the batch is settled aside (Appender.FenceBatch), as often as it takes. If it landed, a system event
 //     access.NoteUnanswered says how many decisions stand in the log that nobody was told; if not, the fence keeps it from landing later.

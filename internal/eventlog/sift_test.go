@@ -38,7 +38,7 @@ func (p *picky) AppendBatch(ctx context.Context, writer, seq int64, b *access.Ev
 	return p.faulty.AppendBatch(ctx, writer, seq, b)
 }
 
-// One event that the database never takes costs nobody else his answer, and is not tried for ever.
+// One event that the database never takes costs nobody else an answer, and is not tried for ever.
 func TestOnePoisonousEventBlocksNobody(t *testing.T) {
 	for lanes := 1; lanes <= 3; lanes++ {
 		synctest.Test(t, func(t *testing.T) {

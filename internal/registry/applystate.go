@@ -25,7 +25,7 @@ type siteState struct {
 	tokens   map[access.Lookup]access.Credential
 	ofUser   map[int64][]access.Credential // user tokens
 	ofDevice map[int64]access.Credential   // device tokens
-	ended    map[string]access.Credential  // by token: what a file lists for a user and was his until it was revoked
+	ended    map[string]access.Credential  // by token: what a file lists for a user and was theirs until it was revoked
 }
 
 // ordered are the objects in order of their ids.

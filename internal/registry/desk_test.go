@@ -118,7 +118,7 @@ func (d *desk) user(name string) access.User {
 	return must(d.CreateUser(d.t.Context(), clerk, access.User{Username: name, Active: true}, registry.Password{}))(d.t)
 }
 
-// token gives a user a fixed token and returns him as a caller of the API.
+// token gives a user a fixed token and returns them as a caller of the API.
 func (d *desk) token(u access.User, token string) registry.Caller {
 	d.t.Helper()
 	must(d.AddToken(d.t.Context(), clerk, u.ID, token, ""))(d.t)

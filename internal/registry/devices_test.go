@@ -81,7 +81,7 @@ func TestRegisterFirstDevice(t *testing.T) {
 
 		must(d.SetUserActive(ctx, clerk, caller.User.ID, false))(t)
 		_, err := d.RegisterDevice(ctx, app, caller, registry.RegisterInput{Rotate: true})
-		wantKind(t, "shut out after he was recognised", err, access.ErrInactive)
+		wantKind(t, "shut out after being recognised", err, access.ErrInactive)
 		must(d.SetUserActive(ctx, clerk, caller.User.ID, true))(t)
 		must(d.RevokeTokens(ctx, clerk, caller.User.ID))(t)
 		_, err = d.RegisterDevice(ctx, app, caller, registry.RegisterInput{Rotate: true})

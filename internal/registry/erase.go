@@ -9,8 +9,8 @@ import (
 	"github.com/openway-access/openway/internal/store"
 )
 
-// EraseUser deletes a user, if that was not done before, and blanks all personal text about him: in his row, his devices, the labels of
-// his tokens, the details of the audit, and his name and addresses in it as an actor. Events hold nothing but his id, and keep it. It cannot be undone.
+// EraseUser deletes a user, if that was not done before, and blanks all personal text about them: in their row, their devices, the labels of
+// their tokens, the details of the audit, and their name and addresses in it as an actor. Events hold nothing but their id, and keep it. It cannot be undone.
 // ErrNotFound for somebody who never was here; idempotent.
 func (r *Registry) EraseUser(ctx context.Context, actor access.Actor, userID int64) error {
 	err := r.change(ctx, actor, func(c *change) error {

@@ -127,7 +127,7 @@ func (c *change) deleteGroup(id, version int64) (access.Group, error) {
 	return old, c.Record(access.ObjectGroup, id, "delete", groupFields(old), nil)
 }
 
-// addMember records a line that names the user: he is what the gates must read again.
+// addMember records a line that names the user: that is what the gates must read again.
 func (c *change) addMember(groupID, userID int64) error {
 	if _, err := c.Group(groupID); err != nil {
 		return refers(err, "group")

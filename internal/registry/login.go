@@ -122,7 +122,7 @@ func (r *Registry) knownUser(ctx context.Context, username string) (user access.
 	return user, hash, nil
 }
 
-// signIn gives a user a new token, and ends those of his that idled out: nobody can use them any more, and each
+// signIn gives a user a new token, and ends those of theirs that idled out: nobody can use them any more, and each
 // sign-in adds one.
 func (c *change) signIn(user *access.User, token, label string) error {
 	old, err := c.Credentials(store.CredentialFilter{UserID: user.ID, Kind: access.UserToken, Limit: store.All})
@@ -180,7 +180,7 @@ func (r *Registry) Authenticate(ctx context.Context, token string) (Caller, erro
 		return Caller{}, fmt.Errorf("authenticate: %w", access.ErrInactive)
 	}
 	if stale {
-		// A use that could not be noted today will be noted at the next one; the caller has his answer either way.
+		// A use that could not be noted today will be noted at the next one; the caller has an answer either way.
 		if err := r.store.TouchCredentials(ctx, today, []int64{caller.CredentialID}); err != nil {
 			r.logger.WarnContext(ctx, "the use of a token was not noted", "credential_id", caller.CredentialID, "error", err)
 		}

@@ -25,7 +25,7 @@ const maxPassword = 1024
 // unusable stands in the place of a hash that nothing matches.
 const unusable = "!"
 
-// SetPassword replaces a user's password and ends all his user tokens and sessions. access.Invalid names the field "password" (or
+// SetPassword replaces a user's password and ends all their user tokens and sessions. access.Invalid names the field "password" (or
 // "password_hash") when it breaks a rule or is one of the last five.
 func (r *Registry) SetPassword(ctx context.Context, actor access.Actor, userID int64, p Password) error {
 	what := fmt.Sprintf("set the password of user %d", userID)

@@ -23,7 +23,7 @@ type RegisteredDevice struct {
 	AndroidDeviceID string
 }
 
-// RegisterDevice chooses or makes the caller's device and links his token to it, so that reporting the phone lost ends the token too.
+// RegisterDevice chooses or makes the caller's device and links the caller's token to it, so that reporting the phone lost ends the token too.
 // ErrBadToken and ErrInactive when the caller was shut out meanwhile.
 func (r *Registry) RegisterDevice(ctx context.Context, actor access.Actor, caller Caller, in RegisterInput) (RegisteredDevice, error) {
 	return changing(ctx, r, actor, fmt.Sprintf("register a device of user %d", caller.User.ID), func(c *change) (RegisteredDevice, error) {

@@ -12,7 +12,7 @@ func roleFields(g access.RoleGrant) access.Fields {
 	return filled(access.Fields{"role": string(g.Role), "site_id": idText(g.SiteID)})
 }
 
-// GrantRole gives a user a role on one site, or (siteID 0) on all, in place of the one he had there.
+// GrantRole gives a user a role on one site, or (siteID 0) on all, in place of the one held there.
 func (r *Registry) GrantRole(ctx context.Context, actor access.Actor, userID int64, role access.Role, siteID int64) error {
 	_, err := changing(ctx, r, actor, fmt.Sprintf("grant a role to user %d", userID), func(c *change) (access.User, error) {
 		return c.setRole(userID, access.RoleGrant{Role: role, SiteID: siteID})
@@ -20,7 +20,7 @@ func (r *Registry) GrantRole(ctx context.Context, actor access.Actor, userID int
 	return err
 }
 
-// RevokeRole takes a user's role on one site, or (siteID 0) the one on all, away; his sessions of the admin pages end. Idempotent.
+// RevokeRole takes a user's role on one site, or (siteID 0) the one on all, away; the user's sessions of the admin pages end. Idempotent.
 func (r *Registry) RevokeRole(ctx context.Context, actor access.Actor, userID, siteID int64) error {
 	_, err := changing(ctx, r, actor, fmt.Sprintf("revoke a role of user %d", userID), func(c *change) (access.User, error) {
 		return c.setRole(userID, access.RoleGrant{SiteID: siteID})
@@ -82,7 +82,7 @@ func (c *change) setRole(userID int64, g access.RoleGrant) (access.User, error) 
 	return user, c.standing(was, user)
 }
 
-// standing draws the consequences of a change to what a user is and may: who loses a role or is shut out loses his sessions of
+// standing draws the consequences of a change to what a user is and may: who loses a role or is shut out loses the sessions of
 // the admin pages, and an owner must be left.
 func (c *change) standing(was, is access.User) error {
 	if owner(was) && !owner(is) {

@@ -60,7 +60,7 @@ func (r *Registry) AddToken(ctx context.Context, actor access.Actor, userID int6
 	})
 }
 
-// addToken gives a user a fixed token; the one he has already is returned as it is.
+// addToken gives a user a fixed token; one that this user has already is returned as it is.
 func (c *change) addToken(userID int64, token, label string) (access.Credential, error) {
 	if err := validToken(token); err != nil {
 		return access.Credential{}, err

@@ -23,12 +23,12 @@ func (r *Registry) Users(ctx context.Context, f UserFilter) ([]access.User, erro
 	return reading(ctx, r, func(tx *store.Tx) ([]access.User, error) { return tx.Users(f) })
 }
 
-// User returns one user with his roles.
+// User returns one user with their roles.
 func (r *Registry) User(ctx context.Context, id int64) (access.User, error) {
 	return reading(ctx, r, func(tx *store.Tx) (access.User, error) { return tx.User(id) })
 }
 
-// UserByName returns the user with exactly this user name, with his roles.
+// UserByName returns the user with exactly this user name, with their roles.
 func (r *Registry) UserByName(ctx context.Context, username string) (access.User, error) {
 	return reading(ctx, r, func(tx *store.Tx) (access.User, error) { return tx.UserByName(username) })
 }
@@ -75,7 +75,7 @@ func (r *Registry) UpdateUser(ctx context.Context, actor access.Actor, u access.
 	})
 }
 
-// SetUserActive lets a user in or shuts him out. The tokens of an inactive user answer TOKEN_INVALID and his sessions end; his
+// SetUserActive lets a user in or shuts them out. The tokens of an inactive user answer TOKEN_INVALID and their sessions end; their
 // rows stay. Idempotent.
 func (r *Registry) SetUserActive(ctx context.Context, actor access.Actor, id int64, active bool) (access.User, error) {
 	return changing(ctx, r, actor, fmt.Sprintf("set user %d active: %t", id, active), func(c *change) (access.User, error) {
@@ -88,7 +88,7 @@ func (r *Registry) SetUserActive(ctx context.Context, actor access.Actor, id int
 	})
 }
 
-// DeleteUser removes a user with his credentials, devices, own permissions, memberships, roles and sessions. version is the version seen, 0 = any.
+// DeleteUser removes a user with their credentials, devices, own permissions, memberships, roles and sessions. version is the version seen, 0 = any.
 func (r *Registry) DeleteUser(ctx context.Context, actor access.Actor, id, version int64) error {
 	_, err := changing(ctx, r, actor, fmt.Sprintf("delete user %d", id), func(c *change) (access.User, error) { return c.deleteUser(id, version) })
 	return err
@@ -140,7 +140,7 @@ func (c *change) updateUser(u access.User) (access.User, error) {
 	return u, c.standing(old, u)
 }
 
-// deleteUser returns the user as he was. Each thing of his that decisions depend on has its own line, so that the gates forget it.
+// deleteUser returns the user as it was. Each thing of theirs that decisions depend on has its own line, so that the gates forget it.
 func (c *change) deleteUser(id, version int64) (access.User, error) {
 	old, err := c.User(id)
 	if err != nil {

@@ -201,7 +201,7 @@ func TestErase(t *testing.T) {
 				t.Fatalf("the test has nothing to erase: %q is nowhere", w)
 			}
 		}
-		// He asks for it himself.
+		// Users ask for it themselves.
 		if err := d.EraseUser(ctx, self, u.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -342,7 +342,7 @@ func TestVersions(t *testing.T) {
 	})
 }
 
-// version is what an editor says he saw.
+// version is what an editor claims to have seen.
 func version(seen int64, stale bool) int64 {
 	if stale {
 		return seen

@@ -6,8 +6,8 @@ import (
 	"github.com/openway-access/openway/internal/access"
 )
 
-// EraseUser blanks the personal text of a deleted user, wherever the database has it: his row, his devices, the labels of his
-// credentials, the details of audit lines about him and his things, his name as an actor, and the addresses that he acted or was
+// EraseUser blanks the personal text of a deleted user, wherever the database has it: their row, their devices, the labels of their
+// credentials, the details of audit lines about them and their things, their name as an actor, and the addresses that they acted or were
 // refused from. Ids stay. It reports ErrNotFound for a user who never was; for one who was erased before it does nothing again.
 func (tx *Tx) EraseUser(id int64) (erased bool, err error) {
 	n, err := tx.exec(`UPDATE users SET username = $1, first_name = '', last_name = '', email = '', language = '', password = '!', erased_at = $2, version = $3
@@ -55,7 +55,7 @@ func (tx *Tx) EraseUser(id int64) (erased bool, err error) {
 	return true, nil
 }
 
-// SignInRefused is the action of audit lines about failed logins. Nobody knows who acted, but most likely it was the user himself.
+// SignInRefused is the action of audit lines about failed logins. Nobody knows who acted, but most likely it was the user.
 const SignInRefused = "sign-in refused"
 
 // ErasedName stands in the place of an erased user's name.

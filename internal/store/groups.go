@@ -92,7 +92,7 @@ func (tx *Tx) UpdateGroup(g *access.Group) error {
 // DeleteGroup tombstones a group. Its memberships and permissions are the caller's to delete.
 func (tx *Tx) DeleteGroup(id int64) error { return tx.bury("user_group", id) }
 
-// AddMember puts a user into a group; added is false when he was in it.
+// AddMember puts a user into a group; added is false when they were in it.
 func (tx *Tx) AddMember(groupID, userID int64) (added bool, err error) {
 	n, err := tx.exec(`INSERT INTO membership (user_id, group_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, userID, groupID)
 	if err != nil {
@@ -101,7 +101,7 @@ func (tx *Tx) AddMember(groupID, userID int64) (added bool, err error) {
 	return n > 0, nil
 }
 
-// RemoveMember takes a user out of a group; removed is false when he was not in it.
+// RemoveMember takes a user out of a group; removed is false when they were not in it.
 func (tx *Tx) RemoveMember(groupID, userID int64) (removed bool, err error) {
 	n, err := tx.exec(`DELETE FROM membership WHERE user_id = $1 AND group_id = $2`, userID, groupID)
 	if err != nil {

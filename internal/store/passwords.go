@@ -15,8 +15,8 @@ func (tx *Tx) PasswordHash(userID int64) (string, error) {
 	return hash, nil
 }
 
-// PasswordHashes returns the hashes that a new password of a user is compared with: his current one first, then those of the newest n
-// in his history that are not the current one.
+// PasswordHashes returns the hashes that a new password of a user is compared with: their current one first, then those of the newest n
+// in their history that are not the current one.
 func (tx *Tx) PasswordHashes(userID int64, n int) ([]string, error) {
 	current, err := tx.PasswordHash(userID)
 	if err != nil {
@@ -39,7 +39,7 @@ func (tx *Tx) PasswordHashes(userID int64, n int) ([]string, error) {
 	return hashes, nil
 }
 
-// SetPasswordHash replaces the password hash of a living user and enters it in his history, of which the newest keep are kept.
+// SetPasswordHash replaces the password hash of a living user and enters it in their history, of which the newest keep are kept.
 func (tx *Tx) SetPasswordHash(userID int64, hash string, keep int) error {
 	n, err := tx.exec(`UPDATE users SET password = $1, version = $2 WHERE id = $3 AND deleted_at IS NULL`, hash, tx.Mark.Version, userID)
 	if err := tx.settle(n, err, "users", userID); err != nil {

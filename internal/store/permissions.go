@@ -11,7 +11,7 @@ import (
 type PermissionFilter struct {
 	After   int64
 	GateID  int64
-	UserID  int64 // rows that name this user himself
+	UserID  int64 // rows that name this very user
 	GroupID int64
 	Limit   int // 1..1000; 0 = 50; All
 }

@@ -29,7 +29,7 @@ func (tx *Tx) fillRoles(users []access.User) error {
 	return nil
 }
 
-// SetRole gives a user a role on a site (0 = all) in place of the one he has there.
+// SetRole gives a user a role on a site (0 = all) in place of the one held there.
 func (tx *Tx) SetRole(userID int64, g access.RoleGrant) error {
 	n, err := tx.exec(`UPDATE role_grant SET role = $1 WHERE user_id = $2 AND COALESCE(site_id, 0) = $3`, string(g.Role), userID, g.SiteID)
 	if err == nil && n == 0 {

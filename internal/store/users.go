@@ -24,7 +24,7 @@ func scanUser(row scanner) (u access.User, err error) {
 	return u, err
 }
 
-// User returns a living user with his roles.
+// User returns a living user with their roles.
 func (tx *Tx) User(id int64) (access.User, error) {
 	u, err := scanUser(tx.queryRow(`SELECT `+userColumns+` FROM users u WHERE u.id = $1 AND u.deleted_at IS NULL`, id))
 	if err != nil {
@@ -33,7 +33,7 @@ func (tx *Tx) User(id int64) (access.User, error) {
 	return tx.withRoles(u)
 }
 
-// UserByName returns the living user with exactly this user name, with his roles.
+// UserByName returns the living user with exactly this user name, with their roles.
 func (tx *Tx) UserByName(username string) (access.User, error) {
 	u, err := scanUser(tx.queryRow(`SELECT `+userColumns+` FROM users u WHERE u.username = $1 AND u.deleted_at IS NULL`, username))
 	if err != nil {
@@ -82,7 +82,7 @@ func (tx *Tx) Users(f UserFilter) ([]access.User, error) {
 	return users, tx.fillRoles(users)
 }
 
-// InsertUser writes a new user with his encoded password hash, without roles, and sets ID, Version and CreatedAt.
+// InsertUser writes a new user with their encoded password hash, without roles, and sets ID, Version and CreatedAt.
 // A user name that a living user has is access.Invalid.
 func (tx *Tx) InsertUser(u *access.User, password string) error {
 	err := tx.queryRow(`INSERT INTO users (username, first_name, last_name, email, language, password, is_active, is_staff, is_superuser, last_login_at, version, created_at)
@@ -98,7 +98,7 @@ func (tx *Tx) InsertUser(u *access.User, password string) error {
 	return tx.rememberHash(u.ID, password)
 }
 
-// UpdateUser writes a user's texts and flags (neither password nor roles) if u.Version (0 = any) is still his version, and sets
+// UpdateUser writes a user's texts and flags (neither password nor roles) if u.Version (0 = any) is still the user's version, and sets
 // the new one; access.ErrConflict if not.
 func (tx *Tx) UpdateUser(u *access.User) error {
 	n, err := tx.exec(`UPDATE users SET username = $1, first_name = $2, last_name = $3, email = $4, language = $5, is_active = $6, is_staff = $7,
@@ -115,7 +115,7 @@ func (tx *Tx) UpdateUser(u *access.User) error {
 	return nil
 }
 
-// UserSeen notes that a user signed in now. It does not make a new version of him.
+// UserSeen notes that a user signed in now. It does not make a new version of the user.
 func (tx *Tx) UserSeen(id int64) error {
 	if _, err := tx.exec(`UPDATE users SET last_login_at = $1 WHERE id = $2`, micros(tx.Now), id); err != nil {
 		return fmt.Errorf("note the sign-in of user %d: %w", id, err)
@@ -123,7 +123,7 @@ func (tx *Tx) UserSeen(id int64) error {
 	return nil
 }
 
-// DeleteUser tombstones a user and makes his password unusable. All that is his is the caller's to delete.
+// DeleteUser tombstones a user and makes their password unusable. All that is theirs is the caller's to delete.
 func (tx *Tx) DeleteUser(id int64) error {
 	if _, err := tx.exec(`UPDATE users SET password = '!', is_active = $1 WHERE id = $2`, false, id); err != nil {
 		return fmt.Errorf("delete user %d: %w", id, err)
