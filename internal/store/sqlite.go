@@ -22,7 +22,7 @@ func sqliteURI(path string, readOnly bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	q := url.Values{"_pragma": {"busy_timeout(" + busyTimeout + ")", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"}}
+	q := url.Values{"_pragma": {"busy_timeout(" + busyTimeout + ")", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(FAST)"}}
 	if readOnly {
 		q.Add("_pragma", "query_only(1)")
 	}
@@ -79,6 +79,7 @@ type writer struct {
 	turn chan struct{} // holds a token while somebody writes
 	conn *sql.Conn     // nil before the first turn and after a failure that leaves doubts about it
 	stmt batchStatements
+	kept map[string]*sql.Stmt // by text: what changes are made of, prepared once
 }
 
 // do runs fn between BEGIN IMMEDIATE and COMMIT, or ROLLBACK when fn says no or fails. fn's own errors are returned as they are.
@@ -145,8 +146,53 @@ func (w *writer) open(ctx context.Context) error {
 	return nil
 }
 
+// maxKept bounds the statements that are kept prepared. Those with lists in them come in many lengths.
+const maxKept = 256
+
+// prepared is the writer's connection to those who change rows one by one: preparing a statement costs more than running it, and a
+// site file runs the same few thousands of times. Only statements that end before the next one begins are kept.
+type prepared struct {
+	*sql.Conn
+	w *writer
+}
+
+func (p prepared) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if s := p.w.keep(ctx, query); s != nil {
+		return s.ExecContext(ctx, args...)
+	}
+	return p.Conn.ExecContext(ctx, query, args...)
+}
+
+func (p prepared) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if s := p.w.keep(ctx, query); s != nil {
+		return s.QueryRowContext(ctx, args...)
+	}
+	return p.Conn.QueryRowContext(ctx, query, args...)
+}
+
+// keep returns the prepared statement, or nil where there is none: running the text then gives the error, if there is one.
+func (w *writer) keep(ctx context.Context, query string) *sql.Stmt {
+	s, ok := w.kept[query]
+	if ok || len(w.kept) >= maxKept {
+		return s
+	}
+	s, err := w.conn.PrepareContext(ctx, query)
+	if err != nil {
+		return nil
+	}
+	if w.kept == nil {
+		w.kept = make(map[string]*sql.Stmt)
+	}
+	w.kept[query] = s
+	return s
+}
+
 // drop gives the connection up; the next turn makes a new one.
 func (w *writer) drop() {
+	for _, s := range w.kept {
+		s.Close() //nolint:errcheck // the connection goes with it
+	}
+	w.kept = nil
 	w.stmt.close()
 	w.stmt = batchStatements{}
 	w.conn.Close() //nolint:errcheck // it goes back to a pool that is told below not to keep it

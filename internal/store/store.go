@@ -207,7 +207,7 @@ func (s *Store) inWrite(ctx context.Context, fn func(*Tx) (commit bool, err erro
 		return fn(&Tx{Now: s.now(), ctx: ctx, s: s, on: on})
 	}
 	if s.write != nil {
-		return s.write.do(ctx, func(c *sql.Conn) (bool, error) { return run(c) })
+		return s.write.do(ctx, func(c *sql.Conn) (bool, error) { return run(prepared{c, s.write}) })
 	}
 	return s.inTransaction(ctx, s.read, run)
 }
