@@ -29,12 +29,12 @@ func (ApplyCmd) Help() string {
 		"    groups:\n      - name: Staff\n" +
 		"    users:\n      - username: anna\n        email: anna@example.org\n        groups: [Staff]\n" +
 		"    gates:\n      - code: front\n        name: Front door\n        release_ms: 1500\n" +
-		"    permissions:\n      - gate: front\n        group: Staff\n        valid_until: 2027-01-01 00:00\n" +
+		"    permissions:\n      - gate: front\n        group: Staff\n        valid_until: 2027-01-01\n" +
 		"    devices:\n      - user: anna\n        name: Phone\n\n" +
 		"More keys: users: first_name, last_name, language (en, ru), password or password_hash, active, staff, superuser, role (viewer, manager, owner), tokens; gates: location; " +
 		"permissions: user, allow, valid_from; devices: android_device_id, token, active; and was: OLD_NAME renames a group, user or gate.\n\n" +
 		"What a listed thing leaves out gets its default, but a user's password, tokens, language and active and a device's token and active stay as they are. " +
-		"Times without an offset are in the site's zone. Names that are not in the file may be in the database. A device is found by its token, else by user, name and android id; one without a token gets a new one. " +
+		"Times without an offset are in the site's zone, and a date alone is the start of that day; a permission ends just before valid_until, so that 2027-01-01 is to the end of 2026. Names that are not in the file may be in the database. A device is found by its token, else by user, name and android id; one without a token gets a new one. " +
 		"The plan is printed first, and asked about at a terminal; it is carried out whole or not at all, and applying it again changes nothing.\n\n" +
 		"Example:\n\n    openway apply -f site.yaml --dry-run\n    openway apply -f site.yaml"
 }

@@ -9,6 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/openway-access/openway/internal/sitefile"
 )
 
 // printer prints lists: aligned columns for people, one JSON object a line for scripts.
@@ -135,23 +137,20 @@ func (in *installation) shownAt(t time.Time) string {
 	return t.In(in.zone).Format("2006-01-02 15:04:05-07:00")
 }
 
-// instant reads what a person gives as an instant: RFC 3339, or "2026-11-23", "2026-11-23 17:30" or "2026-11-23T17:30:05" in the site's zone.
+// instant reads what a person gives as an instant, as a site file has it: RFC 3339, or "2026-11-23", "2026-11-23 17:30" or
+// "2026-11-23T17:30:05" in the site's zone.
 func (in *installation) instant(flag, s string) (time.Time, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return time.Time{}, nil
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	for _, layout := range []string{"2006-01-02", "2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02T15:04:05"} {
-		if err != nil {
-			t, err = time.ParseInLocation(layout, s, in.zone)
-		}
-	}
+	w, err := sitefile.ParseWhen(s)
 	if err != nil {
-		return t, usagef("--%s: %q is not an instant such as 2026-11-23, \"2026-11-23 17:30\" or 2026-11-23T17:30:00Z", flag, s)
+		return time.Time{}, usagef("--%s: %q %w", flag, s, err)
 	}
-	if y := t.UTC().Year(); y < 1970 || y > 9999 {
-		return t, usagef("--%s: %q is not in the years 1970 to 9999", flag, s)
+	t, err := w.In(in.zone)
+	if err != nil {
+		return time.Time{}, usagef("--%s: %w", flag, err)
 	}
 	return t, nil
 }
@@ -163,7 +162,7 @@ func (in *installation) since(flag, s string, now time.Time) (time.Time, error) 
 	}
 	t, err := in.instant(flag, s)
 	if err != nil {
-		err = usagef("%w, nor a time ago such as 2h", err)
+		err = usagef("%w, or a time ago such as 2h", err)
 	}
 	return t, err
 }

@@ -61,8 +61,8 @@ func (s subjectFlags) shown() string {
 
 // periodFlags name when a permission holds.
 type periodFlags struct {
-	From  string `placeholder:"WHEN" help:"Holds from this instant on, such as 2026-11-23 or \"2026-11-23 17:30\" in the site's zone."`
-	Until string `placeholder:"WHEN" help:"Holds until just before this instant."`
+	From  string `placeholder:"WHEN" help:"Holds from this instant on, such as 2026-11-23 (that day's start) or \"2026-11-23 17:30\" in the site's zone."`
+	Until string `placeholder:"WHEN" help:"Holds until just before this instant: 2027-01-01 is to the end of 2026."`
 }
 
 func (f periodFlags) fill(in *installation, p *access.Permission) (err error) {

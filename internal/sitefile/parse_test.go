@@ -187,7 +187,7 @@ func TestMistakes(t *testing.T) {
 		{"both", "permissions:\n  - {gate: a, user: b, group: c}\n", "s.yaml:2: permissions[0]: name a user or a group, not both: write two permissions"},
 		{"permission twice", "permissions:\n  - {gate: a, user: b}\n  - {gate: a, user: b, allow: false}\n", `s.yaml:3: permissions[1]: gate "a" for user b is declared twice, first on line 2`},
 		{"period", "permissions:\n  - gate: a\n    user: b\n    valid_from: 2026-01-02 00:00\n    valid_until: 2026-01-01 00:00\n", "s.yaml:5: permissions[0].valid_until: ends before it begins"},
-		{"date without time", "permissions:\n  - gate: a\n    user: b\n    valid_until: 2026-01-01\n", `s.yaml:4: permissions[0].valid_until: "2026-01-01" is not a time: write "2026-11-23 09:00" (in the site's zone) or "2026-11-23T09:00:00Z"`},
+		{"month without day", "permissions:\n  - gate: a\n    user: b\n    valid_until: 2026-01\n", `s.yaml:4: permissions[0].valid_until: "2026-01" is not a time: write "2026-11-23" or "2026-11-23 09:00" (in the site's zone) or "2026-11-23T09:00:00Z"`},
 		{"no user", "devices:\n  - name: Phone\n", "s.yaml:2: devices[0].user: is required"},
 		{"tab", "users:\n\t- username: a\n", "s.yaml:2: is indented with a tab: YAML wants spaces"},
 		{"not UTF-8", "users:\n  - username: \xff\n", "s.yaml:2: is not UTF-8 text"},
@@ -307,7 +307,25 @@ func TestWhen(t *testing.T) {
 			t.Errorf("%q in Berlin = %s, want %s", c.in, text, c.want)
 		}
 	}
-	for _, in := range []string{"tomorrow", "2026-11-23", "2026-02-30 09:00", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "09:00", " 2026-11-23 09:00"} {
+	for _, c := range []struct{ zone, in, want string }{
+		{"Europe/Berlin", "2027-01-01", "2026-12-31T23:00:00Z"},
+		{"UTC", "2027-01-01", "2027-01-01T00:00:00Z"},
+		{"Africa/Cairo", "2026-04-24", "2026-04-23T22:00:00Z"},      // has no midnight: 01:00 follows 23:59
+		{"America/Sao_Paulo", "2018-11-04", "2018-11-04T03:00:00Z"}, // the like, west of Greenwich
+		{"America/Havana", "2026-11-01", "2026-11-01T04:00:00Z"},    // has two: 00:00 follows 00:59
+		{"Pacific/Apia", "2011-12-30", "2011-12-30T10:00:00Z"},      // was left out: it begins and ends with the 31st
+		{"Pacific/Apia", "2011-12-31", "2011-12-30T10:00:00Z"},
+	} {
+		zone, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := when(t, c.in).In(zone)
+		if text := got.Format(time.RFC3339Nano); err != nil || text != c.want {
+			t.Errorf("%s in %s = %s, %v; want %s", c.in, c.zone, text, err, c.want)
+		}
+	}
+	for _, in := range []string{"tomorrow", "2026-11", "2026-02-30", "2026-11-23Z", "1970-01-01", "2026-02-30 09:00", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "09:00", " 2026-11-23 09:00"} {
 		if w, err := sitefile.ParseWhen(in); err == nil {
 			t.Errorf("ParseWhen(%q) = %v, want an error", in, w)
 		}
@@ -315,6 +333,25 @@ func TestWhen(t *testing.T) {
 	at := time.Date(2026, 11, 23, 9, 0, 0, 123_000, time.UTC)
 	if got, err := sitefile.Instant(at).In(berlin); err != nil || !got.Equal(at) {
 		t.Errorf("Instant(%v).In = %v, %v", at, got, err)
+	}
+}
+
+func TestDateAloneIsReadAndWritten(t *testing.T) {
+	site, err := sitefile.Parse("s", []byte("permissions:\n  - {gate: a, user: b, valid_from: 2026-12-01, valid_until: \"2027-01-01\"}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := sitefile.Parse("again", sitefile.Encode(site))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*sitefile.Site{site, again} {
+		p := s.Permissions[0]
+		from, fromErr := p.ValidFrom.In(time.UTC)
+		until, untilErr := p.ValidUntil.In(time.UTC)
+		if got := from.Format(time.RFC3339) + " " + until.Format(time.RFC3339); fromErr != nil || untilErr != nil || got != "2026-12-01T00:00:00Z 2027-01-01T00:00:00Z" {
+			t.Errorf("%s: got %s, %v, %v", s.File, got, fromErr, untilErr)
+		}
 	}
 }
 
