@@ -85,6 +85,12 @@ func (s *Snapshot) Decide(r Request) Decision {
 	return d
 }
 
+// Knows reports whether something with one of these lookups may be presented at a gate, whatever would come of it.
+func (s *Snapshot) Knows(lookups []access.Lookup) bool {
+	_, found := s.credential(lookups)
+	return found != nil
+}
+
 // credential finds the first of lookups that is known.
 func (s *Snapshot) credential(lookups []access.Lookup) (*shard, *row) {
 	for i := range lookups {

@@ -155,13 +155,14 @@ type Answer struct {
 	ReleaseMS  int           // how long the lock opens, milliseconds; 0 unless ALLOW
 	RetryAfter time.Duration // with RATE_LIMIT and UNAVAILABLE; else 0
 	UserID     int64         // whose token it was, for the server's log; 0 = unknown
+	Gate       string        // the gate's code as the server's log may show it
 }
 
 // Verify decides, has the decision recorded, and answers. Call Admit first, before the body is read.
 func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 	snapshot := g.policy.current.Load()
 	if snapshot == nil {
-		return Answer{Outcome: access.Deny, Reason: access.Unavailable, RetryAfter: RetryAfter}
+		return unavailable(access.ShownGate(r.Gate))
 	}
 	if r.At.IsZero() {
 		r.At = g.cfg.Now()
@@ -173,8 +174,9 @@ func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 		day, err := g.uses.confirm(ctx, c.decision.CredentialID)
 		if err != nil {
 			g.log.Refuse(&c.entry.Event)
+			shown := c.shown
 			g.calls.Put(c)
-			return Answer{Outcome: access.Deny, Reason: access.Unavailable, RetryAfter: RetryAfter}
+			return unavailable(shown)
 		}
 		c.lastUsed = day
 		c.decide(snapshot)
@@ -184,8 +186,9 @@ func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 		g.calls.Put(c)
 		return answer
 	}
+	shown := c.shown
 	if err := g.log.Append(ctx, &c.entry); err != nil {
-		return Answer{Outcome: access.Deny, Reason: access.Unavailable, RetryAfter: RetryAfter} // c belongs to the log now
+		return unavailable(shown) // c belongs to the log now
 	}
 	if c.decision.Touch {
 		g.uses.touch(c.decision.CredentialID, c.day())
@@ -195,6 +198,10 @@ func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 	return answer
 }
 
+func unavailable(gate string) Answer {
+	return Answer{Outcome: access.Deny, Reason: access.Unavailable, RetryAfter: RetryAfter, Gate: gate}
+}
+
 // call is one request on its way. Calls are used again and again.
 type call struct {
 	keeper    *Gatekeeper
@@ -202,8 +209,9 @@ type call struct {
 	again     func(*eventlog.Entry) // redecide, bound once
 	presented credential.Presented
 	gate      string
-	at        int64 // Unix microseconds
-	lastUsed  int   // day of the credential's last use as the database knows it; 0 = go by the snapshot
+	shown     string // the gate's code for logs and events
+	at        int64  // Unix microseconds
+	lastUsed  int    // day of the credential's last use as the database knows it; 0 = go by the snapshot
 	malformed bool
 	decision  decide.Decision
 }
@@ -236,17 +244,28 @@ func (c *call) decide(s *decide.Snapshot) {
 	ev.PolicyVersion = s.Mark().Version
 	ev.Decision, ev.Reason = d.Outcome, d.Reason
 	ev.GateID, ev.UserID, ev.CredentialID, ev.DeviceID, ev.PermissionID = d.GateID, d.UserID, d.CredentialID, d.DeviceID, d.PermissionID
-	ev.PresentedGate = ""
+	ev.PresentedGate, c.shown = "", c.gate
 	if d.GateID == 0 {
-		ev.PresentedGate = access.ShownGate(c.gate)
+		c.shown = c.covered(s)
+		ev.PresentedGate = c.shown
 	}
+}
+
+// covered is the code of an unknown gate as logs and events may show it: a client that swaps the two fields presents its token as a gate.
+func (c *call) covered(s *decide.Snapshot) string {
+	var swapped credential.Presented
+	c.keeper.cfg.Keys.Present(c.gate, &swapped)
+	if s.Knows(swapped.Lookups[:swapped.N]) {
+		return credential.Preview(c.gate)
+	}
+	return access.ShownGate(c.gate)
 }
 
 // redecide decides again, by the policy at hand. An idle end that only now shows itself is not confirmed: the lane must not wait for the database.
 func (c *call) redecide(*eventlog.Entry) { c.decide(c.keeper.policy.current.Load()) }
 
 func (c *call) answer() Answer {
-	return Answer{Outcome: c.decision.Outcome, Reason: c.decision.Reason, ReleaseMS: c.decision.ReleaseMS, UserID: c.decision.UserID}
+	return Answer{Outcome: c.decision.Outcome, Reason: c.decision.Reason, ReleaseMS: c.decision.ReleaseMS, UserID: c.decision.UserID, Gate: c.shown}
 }
 
 func (c *call) day() int { return int(c.at / access.MicrosPerDay) }

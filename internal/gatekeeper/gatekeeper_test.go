@@ -64,6 +64,11 @@ func TestVerifyRecordsWhatItAnswers(t *testing.T) {
 				access.Event{PresentedGate: "d2d2…d2d2", Fingerprint: annPrint},
 			},
 			{
+				"a token that somebody chose in place of the gate", ask(bob, ann),
+				gatekeeper.Answer{Outcome: access.Deny, Reason: access.UnknownGate},
+				access.Event{PresentedGate: "bob'…word", Fingerprint: annPrint},
+			},
+			{
 				"malformed",
 				gatekeeper.Request{Malformed: true, Address: netip.MustParseAddr("192.0.2.7"), RequestID: "r"},
 				gatekeeper.Answer{Outcome: access.Deny, Reason: access.InvalidRequest},
@@ -82,6 +87,10 @@ func TestVerifyRecordsWhatItAnswers(t *testing.T) {
 				access.Event{PresentedGate: "x\uFFFDy"},
 			},
 		} {
+			c.want.Gate = c.ask.Gate + c.ask.Presented
+			if c.event.PresentedGate != "" && !strings.Contains(c.want.Gate, "\x00") { // the log escapes what events replace
+				c.want.Gate = c.event.PresentedGate
+			}
 			if got := g.Verify(t.Context(), c.ask); got != c.want {
 				t.Errorf("%s: answer %+v, want %+v", c.name, got, c.want)
 			}
@@ -181,7 +190,7 @@ func TestUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newTown(t)
 		g := gatekeeper.New(gatekeeper.Config{Source: m, Keys: m.keys})
-		want := gatekeeper.Answer{Outcome: access.Deny, Reason: access.Unavailable, RetryAfter: gatekeeper.RetryAfter}
+		want := gatekeeper.Answer{Outcome: access.Deny, Reason: access.Unavailable, RetryAfter: gatekeeper.RetryAfter, Gate: "north"}
 		if a := g.Verify(t.Context(), ask("north", ann)); a != want {
 			t.Errorf("before Start: %+v, want %+v", a, want)
 		}

@@ -40,10 +40,10 @@ const (
 	south = 2
 )
 
-// The tokens of ann, who may pass north, and of bob, who may not.
+// The tokens of ann, who may pass north, and of bob, who may not: one as phones have them, one as people choose them.
 const (
 	ann = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-	bob = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+	bob = "bob's very own word"
 )
 
 func newTown(t testing.TB) *town {

@@ -15,17 +15,12 @@ import (
 func (h *Handler) verify(w http.ResponseWriter, r *http.Request) error {
 	address := clientAddress(r)
 	if a, ok := h.gate.Admit(address, requestID(r)); !ok {
-		answerGate(w, "", a)
+		answerGate(w, a)
 		return nil
 	}
 	ask := h.readVerify(r)
 	ask.Address, ask.RequestID, ask.At = address, requestID(r), h.now()
-	a := h.gate.Verify(context.WithoutCancel(r.Context()), ask) // recorded, whether the controller still listens or not
-	gate := ask.Gate
-	if ask.Malformed {
-		gate = ask.Presented
-	}
-	answerGate(w, gate, a)
+	answerGate(w, h.gate.Verify(context.WithoutCancel(r.Context()), ask)) // recorded, whether the controller still listens or not
 	return nil
 }
 
@@ -50,9 +45,9 @@ func (h *Handler) readVerify(r *http.Request) gatekeeper.Request {
 func verifyFields() []string { return []string{"gate_id", "token"} }
 
 // answerGate writes the decision: compact, in this order of keys, as controllers search for bytes.
-func answerGate(w http.ResponseWriter, gate string, a gatekeeper.Answer) {
+func answerGate(w http.ResponseWriter, a gatekeeper.Answer) {
 	addLogAttrs(w,
-		slog.String("gate", access.ShownGate(gate)), slog.String("decision", string(a.Outcome)), slog.String("reason", string(a.Reason)))
+		slog.String("gate", a.Gate), slog.String("decision", string(a.Outcome)), slog.String("reason", string(a.Reason)))
 	if a.UserID != 0 {
 		addLogAttrs(w, slog.Int64("user_id", a.UserID))
 	}

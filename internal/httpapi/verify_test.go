@@ -111,7 +111,7 @@ func TestGateAnswers(t *testing.T) {
 		{gatekeeper.Answer{Outcome: access.Deny, Reason: access.Unavailable}, 503, `{"decision":"DENY","reason":"UNAVAILABLE"}`, "1"},
 	} {
 		w := httptest.NewRecorder()
-		answerGate(w, "g", c.answer)
+		answerGate(w, c.answer)
 		if w.Code != c.status || w.Body.String() != c.body || w.Header().Get("Retry-After") != c.retry {
 			t.Errorf("%+v: %d %s, Retry-After %q", c.answer, w.Code, w.Body, w.Header().Get("Retry-After"))
 		}

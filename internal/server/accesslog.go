@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -52,8 +53,9 @@ func (s *Server) logAccess(rec *recorder, r *http.Request, took time.Duration, p
 	_ = s.access.Handle(ctx, line)
 }
 
-// shown cuts what a client sent to a length that a log can bear.
+// shown is what a client sent, fit for the log: cut to a length that it can bear, and without what looks like a token.
 func shown(s string) string {
+	s = withoutTokens(s)
 	if len(s) <= longestPath {
 		return s
 	}
@@ -62,4 +64,22 @@ func shown(s string) string {
 		cut--
 	}
 	return s[:cut] + "…"
+}
+
+// shortestToken is how many hex digits in a row may be a token that a client put into its path by mistake.
+const shortestToken = 32
+
+func withoutTokens(s string) string {
+	run := 0 // hex digits before s[i]
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && strings.IndexByte("0123456789abcdefABCDEF", s[i]) >= 0 {
+			run++
+			continue
+		}
+		if run >= shortestToken {
+			return s[:i-run] + "…" + withoutTokens(s[i:])
+		}
+		run = 0
+	}
+	return s
 }

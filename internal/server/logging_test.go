@@ -181,3 +181,19 @@ func BenchmarkAccessLog(b *testing.B) {
 	}
 	benchmarkChain(b, s)
 }
+
+func TestShownHasNoToken(t *testing.T) {
+	token := strings.Repeat("d2", 20)
+	for in, want := range map[string]string{
+		"/api/v1/devices/me":           "/api/v1/devices/me",
+		"/" + token:                    "/…",
+		"/a/" + token + "/b/" + token:  "/a/…/b/…",
+		"/" + token[:31]:               "/" + token[:31],
+		"/" + strings.ToUpper(token):   "/…",
+		"/" + strings.Repeat("x", 600): "/" + strings.Repeat("x", 511) + "…",
+	} {
+		if got := shown(in); got != want {
+			t.Errorf("shown(%q): got %q, want %q", in, got, want)
+		}
+	}
+}
