@@ -134,9 +134,14 @@ func rules(bad *Mistakes, at Place, err error) {
 			need(bad, at, f.Field, "")
 			continue
 		}
-		if !bad.paths[at.Path+"."+f.Field] {
-			bad.Add(at, f.Field, "%s", access.FieldError{Code: f.Code, Limit: f.Limit, Text: f.Text}.Error())
+		if bad.paths[at.Path+"."+f.Field] {
+			continue
 		}
+		text := access.FieldError{Code: f.Code, Limit: f.Limit, Text: f.Text}.Error()
+		if f.Field == "language" && f.Code == access.CodeUnknown {
+			text += ": known are en, ru"
+		}
+		bad.Add(at, f.Field, "%s", text)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 
 	"github.com/openway-access/openway/internal/access"
 )
@@ -311,15 +312,22 @@ func (r *reader) number(f fields, key string, limit int) int {
 	if !ok {
 		return 0
 	}
-	if i, ok := r.follow(n).(*ast.IntegerNode); ok {
-		v, err := strconv.Atoi(strings.TrimSpace(i.GetToken().Value))
-		if err == nil && v >= 0 && v <= limit {
+	n = r.follow(n)
+	what := kindOf(n)
+	switch n := n.(type) {
+	case *ast.IntegerNode:
+		what = clip(strings.TrimSpace(n.GetToken().Value))
+		if v, err := strconv.Atoi(strings.TrimSpace(n.GetToken().Value)); err == nil && v >= 0 && v <= limit {
 			return v
 		}
-		r.bad.add(f.At(key), pathOf(f, key), "must be a whole number between 0 and %d, not %s", limit, clip(i.GetToken().Value))
-		return 0
+	case *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		what = clip(strings.TrimSpace(n.GetToken().Value))
+	case *ast.StringNode: // numbers of more digits than a computer counts with come here too
+		if n.Token.Type == token.StringType {
+			what = clip(n.Value)
+		}
 	}
-	r.bad.add(f.At(key), pathOf(f, key), "must be a whole number between 0 and %d, not %s", limit, kindOf(r.follow(n)))
+	r.bad.add(f.At(key), pathOf(f, key), "must be a whole number between 0 and %d, not %s", limit, what)
 	return 0
 }
 
