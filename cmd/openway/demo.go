@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/openway-access/openway/internal/credential"
@@ -103,19 +102,6 @@ func unlessEnded(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-// free reports a listen address that somebody else has, before anything is made.
-func free(ctx context.Context, listen string) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		_, port, _ := net.SplitHostPort(listen)
-		return fmt.Errorf("port %s is taken by another program; choose another one, such as OPENWAY_LISTEN=:8002", port)
-	}
-	if err != nil {
-		return settingError("OPENWAY_LISTEN", "%w", err)
-	}
-	return l.Close()
 }
 
 // localAddress is how a browser on this machine reaches the server.

@@ -96,7 +96,7 @@ func TestDemo(t *testing.T) {
 	again := exec.Command("openway", "demo")
 	again.Env = append(os.Environ(), "OPENWAY_LISTEN="+strings.TrimPrefix(url, "http://"), "TMPDIR="+tmp)
 	out, err := again.CombinedOutput()
-	if err == nil || strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), "is taken by another program; choose another one, such as OPENWAY_LISTEN=:8002") {
+	if err == nil || strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), "is taken by another program, perhaps by a server that runs already; choose another one, such as :8002") {
 		t.Errorf("a second demo on the same port: %v, %q, want one line that says what to do", err, out)
 	}
 

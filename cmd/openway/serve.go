@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/openway-access/openway/internal/eventlog"
@@ -142,6 +143,29 @@ func listenAddress(s string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
+// listen begins to accept connections at what listenAddress has read.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		_, port, _ := net.SplitHostPort(address)
+		return nil, settingError("OPENWAY_LISTEN", "port %s is taken by another program, perhaps by a server that runs already; choose another one, such as :8002", port)
+	}
+	if err != nil {
+		return nil, settingError("OPENWAY_LISTEN", "%w", err)
+	}
+	return l, nil
+}
+
+// free reports an address that cannot be listened on, before anything is made. Connections are accepted only once everything is ready, so
+// that nobody waits in vain.
+func free(ctx context.Context, address string) error {
+	l, err := listen(ctx, address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
 // prefixes reads a list of CIDRs and addresses.
 func prefixes(name, s string) (out []netip.Prefix, err error) {
 	for _, item := range list(s) {
@@ -179,6 +203,9 @@ func (c *ServeCmd) Run(a *app) (err error) {
 	a.warnOfStrangers(log)
 	if a.settings.production() && len(plan.hosts) == 0 {
 		log.Warn("this is production and ALLOWED_HOSTS is not set: any Host header is answered")
+	}
+	if err := free(a.ctx, plan.listen); err != nil {
+		return err
 	}
 	in, err := openInstallation(a.ctx, a.settings, openOptions{noMigrate: c.NoMigrate, serving: true, log: log})
 	if err != nil {
@@ -268,9 +295,9 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.plan.listen)
+	l, err := listen(ctx, s.plan.listen)
 	if err != nil {
-		return settingError("OPENWAY_LISTEN", "%w", err)
+		return err
 	}
 
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
