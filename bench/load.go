@@ -96,8 +96,7 @@ func runLoad(o loadOrder) (loadResult, error) {
 	return res, errors.Join(errs...)
 }
 
-// pace sends the planned arrivals at their times. It sleeps in the kernel, on a thread (and a P) of its own, because Go's timers wake with
-// the milliseconds of epoll, as long as the answers that we measure.
+// pace sends the planned arrivals at their times, from a thread (and a P) of its own.
 func pace(arrivals chan<- time.Time, start, end time.Time, rate float64) {
 	defer close(arrivals)
 	runtime.GOMAXPROCS(runtime.NumCPU() + 1)
@@ -108,8 +107,7 @@ func pace(arrivals chan<- time.Time, start, end time.Time, rate float64) {
 			return
 		}
 		for wait := time.Until(planned); wait > 0; wait = time.Until(planned) {
-			pause := syscall.NsecToTimespec(int64(wait))
-			if err := syscall.Nanosleep(&pause, nil); err != nil && !errors.Is(err, syscall.EINTR) {
+			if err := pause(wait); err != nil && !errors.Is(err, syscall.EINTR) {
 				return
 			}
 		}

@@ -58,7 +58,7 @@ func child(name string, cmd *exec.Cmd) (*target, error) {
 		return nil, err
 	}
 	cmd.Stdout = cmd.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = endsWithUs()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
