@@ -182,19 +182,20 @@ func startAll(ctx context.Context, o options, site siteDef, dir string) (targets
 		}
 	}
 	for _, engine := range o.Engines {
-		database := filepath.Join(dir, "openway.db")
+		database, base := filepath.Join(dir, "openway.db"), 0
 		if engine == "postgres" {
-			url, stopPostgres, err := startPostgres(dir)
+			url, postmaster, stopPostgres, err := startPostgres(dir)
 			if err != nil {
 				return nil, stop, err
 			}
 			stops = append(stops, stopPostgres)
-			database = url
+			database, base = url, postmaster
 		}
 		t, err := startOurs(ctx, engine, binary, dir, database, site.yaml())
 		if err := add(t, err); err != nil {
 			return nil, stop, err
 		}
+		t.base = base
 	}
 	for name, addr := range o.Peer {
 		targets = append(targets, &target{name: name, addr: addr})
@@ -218,14 +219,17 @@ func measure(ctx context.Context, t *target, site siteDef, l load, o options, se
 	}
 	cmd := exec.CommandContext(ctx, self, "load")
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), os.Stderr
+	before := t.cpuSeconds()
 	out, err := cmd.Output()
 	if err != nil {
 		return loadResult{}, err
 	}
+	used := t.cpuSeconds() - before
 	var res loadResult
 	if err := json.Unmarshal(out, &res); err != nil {
 		return res, err
 	}
+	res.CPU = 1e6 * used / float64(res.Served)
 	if res.Wrong > 0 {
 		return res, fmt.Errorf("%d of %d answers were wrong: this run measures nothing", res.Wrong, res.Wrong+res.Answered)
 	}

@@ -27,8 +27,8 @@ func report(o options, site siteDef, targets []*target, results map[string]map[s
 	}
 	fmt.Fprintf(&b, "%s, commit %s, %s, %d cores (%s), fdatasync of 4 kB %.2f ms (median)\n\n", time.Now().UTC().Format("2006-01-02"), strings.TrimSpace(string(commit)),
 		runtime.Version(), runtime.NumCPU(), cpuName(), float64(flush.Microseconds())/1000)
-	fmt.Fprintf(&b, "%d users, %d gates; medians of %d interleaved rounds of %d s; the generator runs beside the server. Ratio: to the limit's rate, or for an arrival rate to its p99.\n\n", site.Users, site.Gates, o.Rounds, o.Seconds)
-	b.WriteString("| load | server | answers/s | ratio | p50 ms | p90 ms | p99 ms | max ms | refused | failed |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	fmt.Fprintf(&b, "%d users, %d gates; medians of %d interleaved rounds of %d s; the generator runs beside the server. Ratio: to the limit's rate, or for an arrival rate to its p99. CPU: the server's processor time for an answer, with the database's.\n\n", site.Users, site.Gates, o.Rounds, o.Seconds)
+	b.WriteString("| load | server | answers/s | ratio | p50 ms | p90 ms | p99 ms | max ms | refused | failed | CPU µs |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, l := range loads {
 		rounds := results[l.name]
 		if rounds == nil {
@@ -41,7 +41,7 @@ func report(o options, site siteDef, targets []*target, results map[string]map[s
 			if l.rate > 0 {
 				ratio = res.P99 / limit.P99
 			}
-			fmt.Fprintf(&b, "| %s | %s | %.0f | %.2f | %.2f | %.2f | %.2f | %.1f | %d | %d |\n", l.name, t.name, res.perSecond(), ratio, res.P50, res.P90, res.P99, res.Max, res.Refused, res.Failed)
+			fmt.Fprintf(&b, "| %s | %s | %.0f | %.2f | %.2f | %.2f | %.2f | %.1f | %d | %d | %.0f |\n", l.name, t.name, res.perSecond(), ratio, res.P50, res.P90, res.P99, res.Max, res.Refused, res.Failed, res.CPU)
 		}
 	}
 	b.WriteString("\n| server | resident memory after the run |\n|---|--:|\n")

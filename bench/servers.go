@@ -23,6 +23,7 @@ type target struct {
 	name string
 	addr string // host:port
 	pid  int    // 0 = not ours to look into
+	base int    // the postmaster whose processes work for this server; 0 = none
 	stop func() error
 }
 
@@ -132,22 +133,22 @@ func startOurs(ctx context.Context, name, binary, dir, database string, site []b
 	return child(name, serve)
 }
 
-// startPostgres starts a private PostgreSQL with the durability of a real one, and returns its URL.
-func startPostgres(dir string) (url string, stop func() error, err error) {
+// startPostgres starts a private PostgreSQL with the durability of a real one, and returns its URL and the id of its first process.
+func startPostgres(dir string) (url string, postmaster int, stop func() error, err error) {
 	bin, err := postgresBinaries()
 	if err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
 	dir = filepath.Join(dir, "postgres")
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
 	var as *syscall.SysProcAttr
 	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
 		const nobody = 65534
 		as = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		if err := errors.Join(os.Chown(dir, nobody, nobody), os.Chmod(filepath.Dir(dir), 0o711)); err != nil {
-			return "", nil, err
+			return "", 0, nil, err
 		}
 	}
 	run := func(name string, args ...string) error {
@@ -167,21 +168,29 @@ func startPostgres(dir string) (url string, stop func() error, err error) {
 	}
 	data := filepath.Join(dir, "data")
 	if err := run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"); err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
 	probe, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
 	port := probe.Addr().(*net.TCPAddr).Port
 	if err := probe.Close(); err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
 	options := fmt.Sprintf("-p %d -c listen_addresses=127.0.0.1 -c unix_socket_directories='%s' -c shared_buffers=256MB -c max_wal_size=4GB", port, dir)
 	if err := run("pg_ctl", "-D", data, "-w", "-l", filepath.Join(dir, "log"), "-o", options, "start"); err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port),
+	lock, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
+	if err != nil {
+		return "", 0, nil, err
+	}
+	first, _, _ := strings.Cut(string(lock), "\n")
+	if postmaster, err = strconv.Atoi(first); err != nil {
+		return "", 0, nil, fmt.Errorf("postmaster.pid: %w", err)
+	}
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port), postmaster,
 		func() error { return run("pg_ctl", "-D", data, "-m", "fast", "stop") }, nil
 }
 
@@ -215,4 +224,38 @@ func residentMB(pid int) float64 {
 		}
 	}
 	return 0
+}
+
+// cpuSeconds is the processor time that a server has used so far, with what its database's processes have; 0 if it cannot be read.
+func (t *target) cpuSeconds() float64 {
+	used := 0.0
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || t.pid == 0 {
+		return 0
+	}
+	for _, path := range stats {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		// "pid (name) state ppid … utime stime …": the name may hold anything.
+		_, rest, _ := strings.Cut(string(raw), ") ")
+		fields := strings.Fields(rest)
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil || len(fields) < 13 {
+			continue
+		}
+		if pid != t.pid && (t.base == 0 || fields[1] != strconv.Itoa(t.base)) {
+			continue
+		}
+		for _, ticks := range fields[11:13] {
+			n, err := strconv.ParseFloat(ticks, 64)
+			if err != nil {
+				return 0
+			}
+			const ticksPerSecond = 100 // USER_HZ, the same on every Linux
+			used += n / ticksPerSecond
+		}
+	}
+	return used
 }
