@@ -30,6 +30,9 @@ install() {
 command -v "$(go env CC)" >/dev/null || install gcc libc6-dev ||
 	die "no C compiler for the race detector: install gcc (Debian: apt-get install gcc libc6-dev)"
 
+# The line that the demo prints is pasted, as its reader would.
+command -v curl >/dev/null || install curl || die "no curl: install it (Debian: apt-get install curl)"
+
 server_binaries() {
 	local dir
 	for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin /usr/local/pgsql/bin /opt/homebrew/opt/postgresql*/bin | sort -Vr) \
