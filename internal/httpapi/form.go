@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -66,7 +67,8 @@ func formText(s []byte) string {
 // errMultipart is the error of a multipart body that cannot be read.
 var errMultipart = errors.New("malformed multipart form")
 
-// parseMultipart reads a multipart form into b. A part with a file name is of kind file.
+// parseMultipart reads a multipart form into b. A part with a file name is of kind file. As with the original, a body that ends before its
+// last boundary is read as far as it goes, and a part may be in base64.
 func parseMultipart(data []byte, boundary string, b *body) error {
 	b.form, b.root = true, value{kind: object}
 	if boundary == "" || len(boundary) > 200 {
@@ -75,20 +77,29 @@ func parseMultipart(data []byte, boundary string, b *body) error {
 	r := multipart.NewReader(bytes.NewReader(data), boundary)
 	for {
 		part, err := r.NextRawPart()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", errMultipart, err)
 		}
 		content, err := io.ReadAll(part)
-		if err != nil {
+		cut := errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !cut {
 			return fmt.Errorf("%w: %w", errMultipart, err)
+		}
+		if strings.EqualFold(strings.TrimSpace(part.Header.Get("Content-Transfer-Encoding")), "base64") {
+			if plain, err := base64.StdEncoding.DecodeString(string(content)); err == nil {
+				content = plain
+			}
 		}
 		v := value{kind: text, text: formText(content)}
 		if part.FileName() != "" {
 			v = value{kind: file}
 		}
 		b.set([]byte(strings.ToValidUTF8(part.FormName(), "\ufffd")), v)
+		if cut {
+			return nil
+		}
 	}
 }
