@@ -32,7 +32,7 @@ type desk struct {
 	db        storetest.Database
 	micros    *atomic.Int64 // the clock
 	announced atomic.Int64  // times that Changed was called
-	looked    chan struct{} // told when a transaction looks at the clock; nobody needs to listen
+	looked    chan struct{} // holds a token when a transaction has looked at the clock since it was last taken out
 
 	policy *policy // as a replica knows it that follows the feed
 	line   int64   // last audit line that was looked at
@@ -67,7 +67,7 @@ func each(t *testing.T, fn func(t *testing.T, d *desk)) {
 // open makes a desk on a database, as another process would. Without Keys it has the old one.
 func open(t *testing.T, db storetest.Database, c registry.Config) *desk {
 	t.Helper()
-	d := &desk{t: t, db: db, micros: &atomic.Int64{}, looked: make(chan struct{})}
+	d := &desk{t: t, db: db, micros: &atomic.Int64{}, looked: make(chan struct{}, 1)}
 	d.micros.Store(time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC).UnixMicro())
 	now := func() time.Time { return time.UnixMicro(d.micros.Load()) }
 	d.s = storetest.OpenWith(t, store.Options{Database: db.DSN, Now: func() time.Time {
