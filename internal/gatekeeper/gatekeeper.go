@@ -245,7 +245,7 @@ func (c *call) decide(s *decide.Snapshot) {
 	ev.Decision, ev.Reason = d.Outcome, d.Reason
 	ev.GateID, ev.UserID, ev.CredentialID, ev.DeviceID, ev.PermissionID = d.GateID, d.UserID, d.CredentialID, d.DeviceID, d.PermissionID
 	ev.PresentedGate, c.shown = "", c.gate
-	if d.GateID == 0 {
+	if d.GateID == 0 && c.gate != "" {
 		c.shown = c.covered(s)
 		ev.PresentedGate = c.shown
 	}
