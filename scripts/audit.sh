@@ -6,11 +6,13 @@
 #   ./scripts/audit.sh govulncheck     some of: modules gosec govulncheck
 #
 # Exit status: 0 nothing found; 1 something was found, or a tool did not run; 2 wrong arguments; 3 nothing was found, but the vulnerability database could
-# not be asked, so the audit is not complete. GOVULNDB names another database (https://vuln.go.dev is the default; file:// works).
+# not be asked, so the audit is not complete. AUDIT_REPORT names another report. GOVULNDB names another database (https://vuln.go.dev is the default; file:// works).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mkdir -p reports
-report=reports/security.txt
+report=${AUDIT_REPORT:-reports/security.txt}
+mkdir -p "$(dirname "$report")"
+part=$(mktemp)
+trap 'rm -f "$part"' EXIT
 database=${GOVULNDB:-https://vuln.go.dev}
 failed=() unreachable=''
 [ $# -gt 0 ] || set -- modules gosec govulncheck
@@ -36,8 +38,8 @@ run() {
 	local name=$1 status=0
 	shift
 	printf '\n== %s\n' "$name" | tee -a "$report"
-	"$@" >reports/.part 2>&1 || status=$?
-	tee -a "$report" <reports/.part
+	"$@" >"$part" 2>&1 || status=$?
+	tee -a "$report" <"$part"
 	printf '%s: exit status %d\n' "$name" "$status" | tee -a "$report"
 	return "$status"
 }
@@ -57,14 +59,12 @@ if wanted gosec; then
 	run gosec sources || failed+=(gosec)
 fi
 if wanted govulncheck && ! run govulncheck vulnerabilities; then
-	if grep -q 'fetching vulnerabilities' reports/.part; then
+	if grep -qE 'fetching vulnerabilities|creating client' "$part"; then
 		unreachable=yes
 	else
 		failed+=(govulncheck)
 	fi
 fi
-rm -f reports/.part
-
 printf '\n' | tee -a "$report"
 if [ ${#failed[@]} -gt 0 ]; then
 	printf 'FAILED: %s. See %s.\n' "${failed[*]}" "$report" | tee -a "$report" >&2
