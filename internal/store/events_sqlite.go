@@ -84,18 +84,41 @@ func (b *batchStatements) exec(s driver.Stmt, values ...driver.Value) (driver.Re
 	return run.ExecContext(context.Background(), b.args[:len(values)])
 }
 
-// append writes a batch in a transaction of its own.
-func (w *writer) append(ctx context.Context, head batchHead, b *access.EventBatch) (landed bool, err error) {
-	err = w.do(ctx, func(*sql.Conn) (bool, error) {
+// appendSQLite writes a batch in a transaction of its own.
+func (s *Store) appendSQLite(ctx context.Context, head batchHead, b *access.EventBatch) (landed bool, err error) {
+	var last int64
+	err = s.write.do(ctx, durable, func(*sql.Conn) (bool, error) {
 		var err error
-		landed, err = w.insert(head, b)
-		return landed, w.kind.fault(err)
+		last, err = s.write.insert(head, b)
+		return last > 0, s.kind.fault(err)
 	})
-	return landed && err == nil, err
+	if err != nil || last == 0 {
+		return false, err
+	}
+	s.fresh.add(last, b)
+	return true, nil
 }
 
-// insert writes a batch into the transaction that is open. landed is false when the policy has moved.
-func (w *writer) insert(head batchHead, b *access.EventBatch) (landed bool, err error) {
+// appendHeldSQLite runs held while nobody else writes.
+func (s *Store) appendHeldSQLite(ctx context.Context, held func(on conn, insert func(batchHead, *access.EventBatch) (bool, error)) (bool, error)) error {
+	var last int64
+	var batch *access.EventBatch
+	err := s.write.do(ctx, durable, func(c *sql.Conn) (bool, error) {
+		return held(c, func(head batchHead, b *access.EventBatch) (_ bool, err error) {
+			batch = b
+			last, err = s.write.insert(head, b)
+			return last > 0, err
+		})
+	})
+	if err == nil && last > 0 {
+		s.fresh.add(last, batch)
+	}
+	return err
+}
+
+// insert writes a batch into the transaction that is open, and returns the id of its last event; 0 when the policy has moved. The ids of a
+// batch follow one another, because nobody else writes meanwhile.
+func (w *writer) insert(head batchHead, b *access.EventBatch) (last int64, err error) {
 	st := &w.stmt
 	err = w.conn.Raw(func(dc any) error {
 		if err := st.prepareEvents(dc); err != nil {
@@ -109,18 +132,18 @@ func (w *writer) insert(head batchHead, b *access.EventBatch) (landed bool, err 
 			return err
 		}
 		for _, e := range b.Events {
-			if _, err := st.exec(st.event, string(e.Kind), micros(e.At), head.recordedAt, head.writer, head.seq,
+			if r, err = st.exec(st.event, string(e.Kind), micros(e.At), head.recordedAt, head.writer, head.seq,
 				orNull(e.GateID), textOrNull(e.PresentedGate), orNull(e.UserID), orNull(e.CredentialID), orNull(e.DeviceID), orNull(e.PermissionID),
 				orNull(e.ControllerID), e.PolicyVersion, string(e.Decision), string(e.Reason), countOf(e), instantOrNull(e.Until),
 				e.Address, e.RequestID, e.Fingerprint); err != nil {
 				return err
 			}
 		}
-		landed = true
-		return nil
+		last, err = r.LastInsertId()
+		return err
 	})
 	if errors.Is(err, driver.ErrBadConn) {
 		err = unavailable(err)
 	}
-	return landed, err
+	return last, err
 }

@@ -60,7 +60,7 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 	w.SetMaxOpenConns(1)
 	s.write = &writer{db: w, kind: s.kind, turn: make(chan struct{}, 1)}
 	// The writer comes first: it is what turns the journal of a new file into a WAL.
-	if err := s.write.do(ctx, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
+	if err := s.write.do(ctx, durable, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
 		return errors.Join(err, s.write.close())
 	}
 	if s.read, err = sql.Open("sqlite", readURI); err != nil {
@@ -82,11 +82,19 @@ type writer struct {
 	kept map[string]*sql.Stmt // by text: what changes are made of, prepared once
 }
 
+// durability says whether a commit is on the disk when it returns.
+type durability bool
+
+const (
+	durable durability = true
+	lazy    durability = false // it will be with the next durable one
+)
+
 // do runs fn between BEGIN IMMEDIATE and COMMIT, or ROLLBACK when fn says no or fails. fn's own errors are returned as they are.
 //
 // COMMIT runs without the context: the driver would report an ended context also for a commit that succeeded. It
 // waits for nothing but the disk.
-func (w *writer) do(ctx context.Context, fn func(*sql.Conn) (commit bool, err error)) (err error) {
+func (w *writer) do(ctx context.Context, d durability, fn func(*sql.Conn) (commit bool, err error)) (err error) {
 	select {
 	case w.turn <- struct{}{}:
 	default:
@@ -104,11 +112,21 @@ func (w *writer) do(ctx context.Context, fn func(*sql.Conn) (commit bool, err er
 	}
 	apart := context.WithoutCancel(ctx)
 	sound, open := false, true
+	if d == lazy {
+		// In WAL mode NORMAL leaves out nothing but the wait for the disk. The setting cannot be changed while a transaction is open.
+		if err := w.setSynchronous(apart, "NORMAL"); err != nil {
+			w.drop()
+			return err
+		}
+	}
 	defer func() {
 		if open {
 			// When SQLite has rolled back by itself this fails, and the connection goes.
 			_, rerr := w.conn.ExecContext(apart, `ROLLBACK`)
 			sound = sound && rerr == nil
+		}
+		if sound && d == lazy {
+			sound = w.setSynchronous(apart, "FULL") == nil
 		}
 		if !sound {
 			w.drop()
@@ -129,6 +147,13 @@ func (w *writer) do(ctx context.Context, fn func(*sql.Conn) (commit bool, err er
 		return fmt.Errorf("commit: %w", w.kind.fault(err))
 	}
 	sound, open = true, false
+	return nil
+}
+
+func (w *writer) setSynchronous(ctx context.Context, to string) error {
+	if _, err := w.conn.ExecContext(ctx, `PRAGMA synchronous = `+to); err != nil {
+		return fmt.Errorf("set synchronous: %w", w.kind.fault(err))
+	}
 	return nil
 }
 
