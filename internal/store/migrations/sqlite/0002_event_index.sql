@@ -42,3 +42,19 @@ CREATE TABLE event_span (
     min_at   BIGINT NOT NULL,
     max_at   BIGINT NOT NULL
 );
+
+-- A batch is one page less to write when its table is its primary key.
+CREATE TABLE event_batch_by_key (
+    writer_id      BIGINT  NOT NULL,
+    seq            BIGINT  NOT NULL,
+    policy_version BIGINT  NOT NULL,
+    count          INTEGER NOT NULL,
+    oldest_at      BIGINT  NOT NULL, -- the smallest occurred_at in it, to find its events without an index of their own
+    recorded_at    BIGINT  NOT NULL,
+    digest         BLOB,          -- reserved for a hash chain
+    PRIMARY KEY (writer_id, seq)
+) WITHOUT ROWID;
+INSERT INTO event_batch_by_key SELECT writer_id, seq, policy_version, count, oldest_at, recorded_at, digest FROM event_batch;
+DROP TABLE event_batch;
+ALTER TABLE event_batch_by_key RENAME TO event_batch;
+CREATE INDEX event_batch_recorded ON event_batch (recorded_at);
