@@ -31,9 +31,10 @@ type indexSizes struct {
 	fan   int // segments of a level that are merged into one of the next
 	step  int // bytes of chunks written in a step of a merge
 	drop  int // chunks deleted in a step
+	spans int // slices in a span of level 1
 }
 
-var defaultSizes = indexSizes{slice: 1024, fan: 8, step: 64 << 10, drop: 64}
+var defaultSizes = indexSizes{slice: 1024, fan: 8, step: 64 << 10, drop: 64, spans: 64}
 
 // What an event can be found by. The value of a text is a hash of it.
 const (
@@ -214,7 +215,7 @@ func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
 		if err != nil || n == 0 {
 			return false, err
 		}
-		if _, err := tx.exec(`INSERT INTO event_span (first_id, last_id, min_at, max_at) VALUES ($1, $2, $3, $4)`, first, last, oldest, newest); err != nil {
+		if err := tx.insertSpan(first, last, oldest, newest); err != nil {
 			return false, err
 		}
 		var segment int64
@@ -255,6 +256,18 @@ func (s *Store) eventsToIndex(ctx context.Context, mark int64, n int) (events []
 	return events, nil
 }
 
+// insertSpan says when the events of a slice occurred.
+func (tx *Tx) insertSpan(first, last, oldest, newest int64) error {
+	_, err := tx.exec(`INSERT INTO event_span (level, first_id, last_id, min_at, max_at) VALUES (0, $1, $2, $3, $4)`, first, last, oldest, newest)
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(`INSERT INTO event_span (level, first_id, last_id, min_at, max_at)
+		SELECT 1, MIN(first_id), MAX(last_id), MIN(min_at), MAX(max_at) FROM event_span
+		WHERE level = 0 AND first_id > (SELECT COALESCE(MAX(last_id), 0) FROM event_span WHERE level = 1) HAVING COUNT(*) >= $1`, tx.s.sizes.spans)
+	return err
+}
+
 func (tx *Tx) insertChunks(segment int64, chunks []posting.Chunk) error {
 	for _, c := range chunks {
 		var body int64
@@ -276,7 +289,7 @@ func (tx *Tx) dropOldIndex() error {
 	if err != nil {
 		return err
 	}
-	_, spans := tx.exec(`DELETE FROM event_span WHERE first_id < $1 AND last_id < $1`, oldest)
+	_, spans := tx.exec(`DELETE FROM event_span WHERE level IN (0, 1) AND first_id < $1 AND last_id < $1`, oldest)
 	_, segments := tx.exec(`UPDATE event_segment SET state = 'dead' WHERE last_id < $1 AND state <> 'dead'`, oldest)
 	return errors.Join(spans, segments)
 }

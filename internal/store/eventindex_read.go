@@ -24,7 +24,8 @@ func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQu
 		return p, err
 	}
 	defer tx.Rollback() //nolint:errcheck // nothing was written
-	x := &indexReader{s: s, ctx: ctx, tx: tx, q: q, rows: s.lookAhead, work: s.lookAhead * postingsPerRow}
+	// The many small queries do without the context, which would cost a goroutine for each; it is looked at between segments.
+	x := &indexReader{s: s, ctx: context.WithoutCancel(ctx), tx: tx, q: q, rows: s.lookAhead, work: s.lookAhead * postingsPerRow}
 	var oldest, newest, mark int64
 	err = tx.QueryRowContext(ctx, `SELECT COALESCE((SELECT MIN(id) FROM events), 1), COALESCE((SELECT MAX(id) FROM events), 0), mark FROM event_index WHERE id = 1`).
 		Scan(&oldest, &newest, &mark)
@@ -54,12 +55,24 @@ func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQu
 	if err != nil {
 		return p, err
 	}
+	if !f.From.IsZero() || !f.To.IsZero() {
+		x.spans = newSpanList(x, f)
+	}
 	for _, g := range slices.Backward(all) {
+		if err := ctx.Err(); err != nil {
+			return p, err
+		}
 		if g.state != "live" || g.first > at || g.last < oldest {
 			continue
 		}
-		for at = min(at, g.last); at >= max(g.first, oldest); {
-			ids, err := x.candidates(g, keys, f, at, oldest, q.limit-len(p.Events))
+		at = min(at, g.last)
+		if x.spans != nil {
+			if at, err = x.spans.most(at); err != nil {
+				return p, err
+			}
+		}
+		for at >= max(g.first, oldest) {
+			ids, err := x.candidates(g, keys, at, oldest, q.limit-len(p.Events))
 			if err != nil {
 				return p, err
 			}
@@ -93,9 +106,11 @@ type indexReader struct {
 	tx   *sql.Tx
 	seek *sql.Stmt
 	q    *pageQuery
-	at   int64 // candidates has looked at all ids above
-	rows int   // how many may still be read
-	work int   // how many postings
+
+	spans *spanList // nil: any time will do
+	at    int64     // candidates has looked at all ids above
+	rows  int       // how many may still be read
+	work  int       // how many postings
 }
 
 // read reads the events that pass the filter and a further condition.
@@ -108,13 +123,13 @@ func (x *indexReader) read(condition string, limit int) ([]access.Event, error) 
 
 // candidates lists ids of a segment, at most at and at least oldest, that bear all keys, newest first: enough of them for a page of
 // which so many are missing. x.at is set to the id below which it did not look.
-func (x *indexReader) candidates(g segment, keys []int64, f access.EventFilter, at, oldest int64, missing int) (ids []string, err error) {
+func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, missing int) (ids []string, err error) {
 	if x.q.sifts {
 		missing = max(missing, 200) // some will be read in vain
 	}
 	lists := make([]sortedIDs, 0, len(keys)+1)
-	if !f.From.IsZero() || !f.To.IsZero() {
-		lists = append(lists, &spanList{x: x, f: f})
+	if x.spans != nil {
+		lists = append(lists, x.spans)
 	}
 	for _, k := range keys {
 		lists = append(lists, &keyList{x: x, segment: g.id, key: k})
@@ -206,35 +221,80 @@ func (k kept) QueryRowContext(ctx context.Context, _ string, args ...any) *sql.R
 	return k.Stmt.QueryRowContext(ctx, args...)
 }
 
-// spanList are all ids of the stretches in which something occurred in a range of time.
+// spanList are all ids of the slices in which something occurred in a range of time.
 type spanList struct {
 	x           *indexReader
-	f           access.EventFilter
-	first, last int64 // of the stretch at hand; 0 before the first
+	from, to    int64
+	begun       bool
+	low         int64 // slices up to this id were not looked at one by one
+	first, last int64 // of the slices at hand; last is 0 before the first, and first above last when there is none any more
+}
+
+func newSpanList(x *indexReader, f access.EventFilter) *spanList {
+	l := &spanList{x: x, from: math.MinInt64, to: math.MaxInt64}
+	if !f.From.IsZero() {
+		l.from = micros(f.From)
+	}
+	if !f.To.IsZero() {
+		l.to = micros(f.To)
+	}
+	return l
 }
 
 func (l *spanList) most(id int64) (int64, error) {
-	if l.last != 0 && id >= l.first {
+	switch {
+	case l.last == 0:
+	case l.first > l.last:
+		return -1, nil
+	case id >= l.first:
 		return min(id, l.last), nil
 	}
-	from, to := int64(math.MinInt64), int64(math.MaxInt64)
-	if !l.f.From.IsZero() {
-		from = micros(l.f.From)
+	if !l.begun {
+		if err := l.x.tx.QueryRowContext(l.x.ctx, `SELECT COALESCE(MAX(last_id), 0) FROM event_span WHERE level = 1`).Scan(&l.low); err != nil {
+			return -1, err
+		}
+		l.begun = true
 	}
-	if !l.f.To.IsZero() {
-		to = micros(l.f.To)
+	for {
+		if found, err := l.find(0, l.low, id); err != nil || found {
+			return min(id, l.last), err
+		}
+		found, err := l.find(1, 0, min(id, l.low))
+		if err != nil || !found {
+			l.first, l.last = 1, -1
+			return -1, err
+		}
+		id, l.low = min(id, l.last), l.first-1
 	}
-	rows, err := l.x.tx.QueryContext(l.x.ctx, `SELECT first_id, last_id FROM event_span WHERE first_id <= $1 AND min_at < $2 AND max_at >= $3
-		ORDER BY first_id DESC LIMIT 1`, id, to, from)
+}
+
+// find looks for the last spans of a level that begin above low, and at most at id, and in which something occurred in the range. It
+// sets first and last to where the stretch of them begins and ends.
+func (l *spanList) find(level int, low, id int64) (found bool, err error) {
+	rows, err := l.x.tx.QueryContext(l.x.ctx, `SELECT first_id, last_id FROM event_span
+		WHERE level = $1 AND first_id > $2 AND first_id <= $3 AND min_at < $4 AND max_at >= $5 ORDER BY first_id DESC LIMIT $6`,
+		level, low, id, l.to, l.from, spansAtOnce)
 	if err != nil {
-		return -1, err
+		return false, err
 	}
 	defer rows.Close()
-	if !rows.Next() {
-		return -1, rows.Err()
+	for rows.Next() {
+		var first, last int64
+		switch err := rows.Scan(&first, &last); {
+		case err != nil:
+			return false, err
+		case !found:
+			found, l.last = true, last
+		case last+1 != l.first:
+			return true, nil
+		}
+		l.first = first
+		if level > 0 { // the slices in it follow one by one
+			break
+		}
 	}
-	if err := rows.Scan(&l.first, &l.last); err != nil {
-		return -1, err
-	}
-	return min(id, l.last), rows.Err()
+	return found, rows.Err()
 }
+
+// spansAtOnce are read by one query: where one fits the range, so do those before it, mostly.
+const spansAtOnce = 64

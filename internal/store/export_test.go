@@ -73,7 +73,7 @@ func Setting(tx *Tx, name string) (v string, err error) {
 
 // SetIndexSizes makes the index over the events of small parts, and pages look at few events.
 func SetIndexSizes(s *Store, slice, fan, step, drop, lookAhead int) {
-	s.sizes, s.lookAhead = indexSizes{slice, fan, step, drop}, lookAhead
+	s.sizes, s.lookAhead = indexSizes{slice, fan, step, drop, 3}, lookAhead
 	s.fresh.mu.Lock()
 	defer s.fresh.mu.Unlock()
 	s.fresh.wanted = slice

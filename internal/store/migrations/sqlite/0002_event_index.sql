@@ -35,13 +35,15 @@ CREATE TABLE event_chunk_body (
     id   INTEGER PRIMARY KEY,
     body BLOB NOT NULL
 );
--- When the events of a stretch occurred.
+-- When the events of a stretch occurred: of level 0 each slice, of level 1 many of them.
 CREATE TABLE event_span (
-    first_id INTEGER PRIMARY KEY,
-    last_id  BIGINT NOT NULL,
-    min_at   BIGINT NOT NULL,
-    max_at   BIGINT NOT NULL
-);
+    level    INTEGER NOT NULL,
+    first_id BIGINT  NOT NULL,
+    last_id  BIGINT  NOT NULL,
+    min_at   BIGINT  NOT NULL,
+    max_at   BIGINT  NOT NULL,
+    PRIMARY KEY (level, first_id)
+) WITHOUT ROWID;
 
 -- A batch is one page less to write when its table is its primary key.
 CREATE TABLE event_batch_by_key (
