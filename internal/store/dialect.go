@@ -32,6 +32,8 @@ type dialect interface {
 	countTables() string
 	// unixSeconds is an SQL expression for a timestamp column of goose's.
 	unixSeconds(column string) string
+	// requestIs is the condition that events are of the request ?, as an index can answer it.
+	requestIs() string
 	// moveSequence makes the next id of a table follow its highest, after rows came with ids.
 	moveSequence(tx *Tx, table string) error
 	// fault gives an error of the driver its kind: access.ErrNotFound for no row, access.ErrUnavailable when the database
@@ -103,6 +105,9 @@ func (sqliteDialect) unixSeconds(column string) string {
 	return `CAST(strftime('%s', ` + column + `) AS INTEGER)`
 }
 
+// requestIs needs no care: the index over the events is asked before (pageByIndex).
+func (sqliteDialect) requestIs() string { return `request_id = ?` }
+
 // moveSequence has nothing to do: AUTOINCREMENT remembers the highest id that was ever given, by hand or not.
 func (sqliteDialect) moveSequence(*Tx, string) error { return nil }
 
@@ -163,6 +168,10 @@ func (postgresDialect) countTables() string {
 
 func (postgresDialect) unixSeconds(column string) string {
 	return `CAST(EXTRACT(EPOCH FROM ` + column + `) AS BIGINT)`
+}
+
+func (postgresDialect) requestIs() string {
+	return `hashtext(request_id) = hashtext(?) AND request_id = ?`
 }
 
 func (postgresDialect) moveSequence(tx *Tx, table string) error {
