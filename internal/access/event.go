@@ -56,7 +56,8 @@ type Event struct {
 	Fingerprint   string // 12 hex of an HMAC of the presented token, to tell "the same unknown token again"; "" = none presented
 }
 
-// EventFilter selects events; zero fields do not matter. It pages by id, newest first: give the last id seen as Before.
+// EventFilter selects events; zero fields do not matter. It pages by id, newest first: give the last id seen as Before. Only a
+// From or To without gate, user, device and request makes the order that of occurrence (Before is an id all the same).
 type EventFilter struct {
 	Before    int64 // only ids below this one
 	GateID    int64

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -37,7 +38,13 @@ func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQu
 		at = min(at, f.Before-1)
 	}
 	if at > mark {
-		low := max(mark, at-int64(s.lookAhead))
+		low := mark
+		if at-mark > int64(s.lookAhead) { // the index lags far behind, or ids are missing
+			err := s.kind.fault(tx.QueryRowContext(ctx, `SELECT id FROM events WHERE id > $1 AND id <= $2 ORDER BY id DESC LIMIT 1 OFFSET $3`, mark, at, s.lookAhead).Scan(&low))
+			if err != nil && !errors.Is(err, access.ErrNotFound) {
+				return p, err
+			}
+		}
 		if p.Events, err = x.read(" AND id > "+strconv.FormatInt(low, 10)+" AND id <= "+strconv.FormatInt(at, 10), q.limit); err != nil {
 			return p, err
 		}
