@@ -41,4 +41,5 @@ const (
 	ObjectRole       = "role" // ObjectID: the user
 	ObjectSession    = "session"
 	ObjectEvents     = "events" // purges
+	ObjectBackup     = "backup" // ObjectID: 0
 )

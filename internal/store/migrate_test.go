@@ -25,6 +25,16 @@ func eachEmpty(t *testing.T, fn func(t *testing.T, db storetest.Database)) {
 	}
 }
 
+// steps is how many migrations there are.
+func steps(t *testing.T, s *store.Store) int {
+	t.Helper()
+	status, err := s.MigrationStatus(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(status)
+}
+
 func TestMigrateANewDatabase(t *testing.T) {
 	eachEmpty(t, func(t *testing.T, db storetest.Database) {
 		s := storetest.OpenWith(t, store.Options{Database: db.DSN, Zone: "Europe/Riga", RetentionDays: 30})
@@ -32,7 +42,7 @@ func TestMigrateANewDatabase(t *testing.T) {
 		if !errors.Is(err, store.ErrBehind) || !strings.Contains(err.Error(), "0001_initial") {
 			t.Errorf("CheckSchema of an empty database: %v; want %v that names 0001_initial", err, store.ErrBehind)
 		}
-		for i, want := range []int{1, 0} {
+		for i, want := range []int{steps(t, s), 0} {
 			applied, err := s.Migrate(t.Context())
 			if err != nil || len(applied) != want {
 				t.Fatalf("Migrate, call %d = %v, %v; want %d steps", i+1, applied, err, want)
@@ -42,7 +52,7 @@ func TestMigrateANewDatabase(t *testing.T) {
 			t.Errorf("CheckSchema after Migrate: %v", err)
 		}
 		status, err := s.MigrationStatus(t.Context())
-		if err != nil || len(status) != 1 || status[0].AppliedAt.IsZero() || status[0].Name != "0001_initial" {
+		if err != nil || len(status) == 0 || status[len(status)-1].AppliedAt.IsZero() || status[0].AppliedAt.IsZero() || status[0].Name != "0001_initial" {
 			t.Errorf("MigrationStatus = %+v, %v; want 0001_initial, applied", status, err)
 		}
 		if m := mustMark(t, s); m.Version != 1 || m.Stamp <= 0 {
@@ -91,8 +101,8 @@ func TestMigrateAllAtOnce(t *testing.T) {
 		}
 		close(start)
 		wg.Wait()
-		if total != 1 {
-			t.Errorf("%d processes applied %d steps together, want 1", processes, total)
+		if want := steps(t, storetest.OpenWith(t, store.Options{Database: db.DSN})); total != want {
+			t.Errorf("%d processes applied %d steps together, want %d", processes, total, want)
 		}
 		var rows int
 		if err := raw(t, db).QueryRow(`SELECT (SELECT COUNT(*) FROM site) + (SELECT COUNT(*) FROM change)`).Scan(&rows); err != nil || rows != 2 {
@@ -115,8 +125,8 @@ func TestMigrateWaitsForAnother(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if applied, err := second.Migrate(t.Context()); err != nil || len(applied) != 1 {
-			t.Errorf("Migrate afterwards = %v, %v; want one step", applied, err)
+		if applied, err := second.Migrate(t.Context()); err != nil || len(applied) != steps(t, second) {
+			t.Errorf("Migrate afterwards = %v, %v; want every step", applied, err)
 		}
 	})
 }
