@@ -47,6 +47,8 @@ type Registry struct {
 	slots    *slots
 	kind     prevailing
 	failures failures
+
+	directory directory
 }
 
 // New makes the desk of a site. Close it to have the last refused logins written.
