@@ -194,7 +194,7 @@ func BenchmarkFindUsers(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "B/user")
+				b.ReportMetric(float64(int64(after.HeapAlloc)-int64(before.HeapAlloc))/float64(n), "B/user")
 			})
 		}
 	}
