@@ -14,33 +14,19 @@ type ChangeFilter struct {
 	Before      int64 // only ids below this one
 	Object      string
 	ObjectID    int64
+	Action      string
 	ActorUserID int64
 	From        time.Time
 	To          time.Time // half-open
 	Limit       int       // 1..1000; 0 = 50
 }
 
-// Changes lists the audit, newest first.
+// Changes lists the audit, newest first, by keyset.
+//
+// A page of everything, of an object, a kind of object, an actor or an action reads little more than it returns. Where only a range of time is given,
+// alone or with an action, the order is that of the clock, and what is read is at most the range.
 func (s *Store) Changes(ctx context.Context, f ChangeFilter) ([]access.Change, error) {
-	q := &listQuery{order: "id DESC", limit: pageSize(f.Limit)}
-	if f.Before != 0 {
-		q.add("id < ?", f.Before)
-	}
-	if f.Object != "" {
-		q.add("object = ?", f.Object)
-	}
-	if f.ObjectID != 0 {
-		q.add("object_id = ?", f.ObjectID)
-	}
-	if f.ActorUserID != 0 {
-		q.add("actor_user_id = ?", f.ActorUserID)
-	}
-	if !f.From.IsZero() {
-		q.add("at >= ?", micros(f.From))
-	}
-	if !f.To.IsZero() {
-		q.add("at < ?", micros(f.To))
-	}
+	q := changeQuery(f)
 	rows, err := s.read.QueryContext(ctx, q.text(`SELECT id, version, stamp, at, actor_kind, actor_user_id, actor_label, address, request_id, session_id,
 		object, object_id, action, detail FROM change`), q.args...)
 	if err != nil {
@@ -68,4 +54,42 @@ func (s *Store) Changes(ctx context.Context, f ChangeFilter) ([]access.Change, e
 		return nil, fmt.Errorf("list the audit: %w", s.kind.fault(err))
 	}
 	return all, nil
+}
+
+// changeQuery chooses the index by the order it asks for.
+func changeQuery(f ChangeFilter) *listQuery {
+	q := &listQuery{order: "id DESC", limit: pageSize(f.Limit)}
+	byTime := (!f.From.IsZero() || !f.To.IsZero()) && f.Object == "" && f.ActorUserID == 0
+	switch {
+	case byTime:
+		q.order = "at DESC, id DESC"
+		if f.Before != 0 {
+			q.add("(at, id) < (SELECT at, id FROM change WHERE id = ?)", f.Before)
+		}
+	case f.Before != 0:
+		q.add("id < ?", f.Before)
+	}
+	if f.Object != "" {
+		q.add("object = ?", f.Object)
+	}
+	if f.ObjectID != 0 {
+		q.add("object_id = ?", f.ObjectID)
+	}
+	if f.ActorUserID != 0 {
+		q.add("actor_user_id = ?", f.ActorUserID)
+	}
+	if f.Action != "" {
+		q.add("action = ?", f.Action)
+	}
+	at := "+at"
+	if byTime {
+		at = "at"
+	}
+	if !f.From.IsZero() {
+		q.add(at+" >= ?", micros(f.From))
+	}
+	if !f.To.IsZero() {
+		q.add(at+" < ?", micros(f.To))
+	}
+	return q
 }
