@@ -56,3 +56,6 @@ CREATE INDEX change_kind ON change (object, id);
 CREATE INDEX change_action ON change (action, id);
 CREATE INDEX change_actor ON change (actor_user_id, id) WHERE actor_user_id IS NOT NULL;
 CREATE INDEX change_at ON change (at, id);
+
+-- The owners among many users.
+CREATE INDEX users_superuser ON users (id) WHERE is_superuser AND deleted_at IS NULL;
