@@ -119,7 +119,7 @@ func planBulk(tx *store.Tx, actor access.Actor, b Bulk) ([]BulkLine, error) {
 			members[id] = true
 		}
 	}
-	users, err := tx.UsersByID(b.UserIDs)
+	users, err := tx.ListUsers(b.UserIDs)
 	if err != nil {
 		return nil, err
 	}

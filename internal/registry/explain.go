@@ -73,7 +73,7 @@ func (r *Registry) Explain(ctx context.Context, eventID int64) (Explanation, err
 		if err != nil {
 			return Explanation{}, err
 		}
-		x := explainer{tx: tx, Explanation: Explanation{Event: e, Certain: true, Credential: e.CredentialID}}
+		x := explainer{ctx: ctx, r: r, tx: tx, Explanation: Explanation{Event: e, Certain: true, Credential: e.CredentialID}}
 		if err := x.explain(); err != nil {
 			return Explanation{}, err
 		}
@@ -87,7 +87,9 @@ func (r *Registry) Explain(ctx context.Context, eventID int64) (Explanation, err
 
 // explainer is an explanation in the making.
 type explainer struct {
-	tx *store.Tx
+	ctx context.Context
+	r   *Registry
+	tx  *store.Tx
 	Explanation
 }
 
@@ -301,7 +303,7 @@ func (x *explainer) token() (err error) {
 		if e.Fingerprint == "" || e.GateID == 0 {
 			return nil
 		}
-		if x.Credential, err = x.tx.SameToken(e, maxLookBack); err != nil || x.Credential == 0 {
+		if x.Credential, err = x.sameToken(); err != nil || x.Credential == 0 {
 			return err
 		}
 	}
@@ -337,6 +339,21 @@ func (x *explainer) token() (err error) {
 		x.Cause = CauseTokenIdle
 	}
 	return nil
+}
+
+// sameToken looks among the latest events before this one, at its gate, for one that bore the same fingerprint and knew the credential: what is unknown
+// now may have been known then. 0 = not found.
+func (x *explainer) sameToken() (int64, error) {
+	lately, err := x.r.store.Events(x.ctx, access.EventFilter{GateID: x.Event.GateID, Before: x.Event.ID, Limit: maxLookBack})
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range lately {
+		if e.CredentialID != 0 && e.Fingerprint == x.Event.Fingerprint {
+			return e.CredentialID, nil
+		}
+	}
+	return 0, nil
 }
 
 // since gathers what was done after the event to what it is about.

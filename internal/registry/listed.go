@@ -60,7 +60,7 @@ func (r *Registry) ResolveMembers(ctx context.Context, groupID int64, pasted str
 		if _, err := tx.Group(groupID); err != nil {
 			return none, refers(err, "group")
 		}
-		list, err := tx.UsersByID(ids)
+		list, err := tx.ListUsers(ids)
 		if err != nil {
 			return none, err
 		}

@@ -86,7 +86,7 @@ func (r *Registry) UserAccess(ctx context.Context, userID, after int64, limit in
 			gateIDs = gateIDs[:limit]
 			a.Next = gateIDs[limit-1]
 		}
-		gates, err := tx.GatesByID(gateIDs)
+		gates, err := tx.ListGates(gateIDs)
 		if err != nil {
 			return a, err
 		}
@@ -112,26 +112,26 @@ func (r *Registry) UserAccess(ctx context.Context, userID, after int64, limit in
 	return a, nil
 }
 
-// Passer is a permission at a gate with whom it lets through: a group or a user.
-type Passer struct {
+// GatePasser is a permission at a gate with whom it lets through: a group or a user.
+type GatePasser struct {
 	Grant
 	User access.User // zero when it is a group's
 }
 
-// GatePassers is a page of who may pass a gate.
-type GatePassers struct {
-	Passers []Passer
+// PasserPage is a page of who may pass a gate.
+type PasserPage struct {
+	Passers []GatePasser
 	Next    *access.Permission // give it as after for the next page; nil = there is none
 }
 
 // GatePassers lists the permissions at a gate, groups first, then single users, each by id; at most limit (1..1000, 0 = 50). after is Next of
 // the page before, nil = the first page. It reads what it returns: three queries by indexes.
-func (r *Registry) GatePassers(ctx context.Context, gateID int64, after *access.Permission, limit int) (GatePassers, error) {
+func (r *Registry) GatePassers(ctx context.Context, gateID int64, after *access.Permission, limit int) (PasserPage, error) {
 	if limit <= 0 || limit > 1000 {
 		limit = 50
 	}
 	now := r.now()
-	page, err := reading(ctx, r, func(tx *store.Tx) (page GatePassers, err error) {
+	page, err := reading(ctx, r, func(tx *store.Tx) (page PasserPage, err error) {
 		list, err := tx.PermissionsAtGate(gateID, after, limit+1)
 		if err != nil {
 			return page, err
@@ -148,11 +148,11 @@ func (r *Registry) GatePassers(ctx context.Context, gateID int64, after *access.
 				groupIDs = append(groupIDs, p.GroupID)
 			}
 		}
-		users, err := tx.UsersByID(userIDs)
+		users, err := tx.ListUsers(userIDs)
 		if err != nil {
 			return page, err
 		}
-		groups, err := tx.GroupsByID(groupIDs)
+		groups, err := tx.ListGroups(groupIDs)
 		if err != nil {
 			return page, err
 		}
@@ -164,12 +164,12 @@ func (r *Registry) GatePassers(ctx context.Context, gateID int64, after *access.
 			groupOf[g.ID] = g
 		}
 		for _, p := range list {
-			page.Passers = append(page.Passers, Passer{Grant{p, stateAt(p, now), groupOf[p.GroupID]}, userOf[p.UserID]})
+			page.Passers = append(page.Passers, GatePasser{Grant{p, stateAt(p, now), groupOf[p.GroupID]}, userOf[p.UserID]})
 		}
 		return page, nil
 	})
 	if err != nil {
-		return GatePassers{}, fmt.Errorf("list who may pass gate %d: %w", gateID, err)
+		return PasserPage{}, fmt.Errorf("list who may pass gate %d: %w", gateID, err)
 	}
 	return page, nil
 }

@@ -68,17 +68,17 @@ func (r *Registry) FindUsers(ctx context.Context, s UserSearch) (Found[access.Us
 		wanted = func(id int64) bool { _, in := slices.BinarySearch(members, id); return in }
 	}
 	keep := func(id int64, off bool) bool { return (!s.Active || !off) && (!s.Inactive || off) && wanted(id) }
-	return find(ctx, r, access.ObjectUser, s.Search, keep, (*store.Tx).UsersByID)
+	return find(ctx, r, access.ObjectUser, s.Search, keep, (*store.Tx).ListUsers)
 }
 
 // FindGates returns a page of gates, by code, name and location.
 func (r *Registry) FindGates(ctx context.Context, s Search) (Found[access.Gate], error) {
-	return find(ctx, r, access.ObjectGate, s, nil, (*store.Tx).GatesByID)
+	return find(ctx, r, access.ObjectGate, s, nil, (*store.Tx).ListGates)
 }
 
 // FindGroups returns a page of groups, by name.
 func (r *Registry) FindGroups(ctx context.Context, s Search) (Found[access.Group], error) {
-	return find(ctx, r, access.ObjectGroup, s, nil, (*store.Tx).GroupsByID)
+	return find(ctx, r, access.ObjectGroup, s, nil, (*store.Tx).ListGroups)
 }
 
 // find looks up a page of ids in the directory and reads their rows. A row that was deleted in between is missing on its page.

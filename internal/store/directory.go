@@ -65,8 +65,8 @@ func (tx *Tx) ChangedSince(since access.PolicyMark) (changed map[string][]int64,
 	return changed, whole, nil
 }
 
-// UsersByID returns those of ids that live, with their roles, in the order of ids.
-func (tx *Tx) UsersByID(ids []int64) ([]access.User, error) {
+// ListUsers returns those of ids that live, with their roles, in the order of ids.
+func (tx *Tx) ListUsers(ids []int64) ([]access.User, error) {
 	var users []access.User
 	err := inChunks(sortedSet(ids), nil, func(in string) error {
 		return tx.each(`SELECT `+userColumns+` FROM users u WHERE u.deleted_at IS NULL AND u.id IN `+in+` ORDER BY u.id`, nil, func(row scanner) error {
@@ -84,8 +84,8 @@ func (tx *Tx) UsersByID(ids []int64) ([]access.User, error) {
 	return inOrder(ids, users, func(u access.User) int64 { return u.ID }), nil
 }
 
-// GatesByID returns those of ids that live, in the order of ids.
-func (tx *Tx) GatesByID(ids []int64) ([]access.Gate, error) {
+// ListGates returns those of ids that live, in the order of ids.
+func (tx *Tx) ListGates(ids []int64) ([]access.Gate, error) {
 	var gates []access.Gate
 	err := inChunks(sortedSet(ids), nil, func(in string) error {
 		return tx.each(`SELECT `+gateColumns+` FROM gate WHERE deleted_at IS NULL AND id IN `+in, nil, func(row scanner) error {
@@ -100,8 +100,8 @@ func (tx *Tx) GatesByID(ids []int64) ([]access.Gate, error) {
 	return inOrder(ids, gates, func(g access.Gate) int64 { return g.ID }), nil
 }
 
-// GroupsByID returns those of ids that live, in the order of ids.
-func (tx *Tx) GroupsByID(ids []int64) ([]access.Group, error) {
+// ListGroups returns those of ids that live, in the order of ids.
+func (tx *Tx) ListGroups(ids []int64) ([]access.Group, error) {
 	var groups []access.Group
 	err := inChunks(sortedSet(ids), nil, func(in string) error {
 		return tx.each(`SELECT `+groupColumns+` FROM user_group g WHERE g.deleted_at IS NULL AND g.id IN `+in, nil, func(row scanner) error {

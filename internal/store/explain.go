@@ -60,19 +60,6 @@ func (tx *Tx) ChangesAfter(object string, id, version int64, limit int) ([]acces
 	return tx.changes(q)
 }
 
-// SameToken looks among the latest events before one, at its gate, for one that bore the same fingerprint and knew the credential: what is unknown
-// now may have been known then. It reads at most limit events; 0 = not found.
-func (tx *Tx) SameToken(e access.Event, limit int) (credentialID int64, err error) {
-	err = tx.each(`SELECT credential_id FROM (SELECT id, credential_id, fingerprint FROM events WHERE gate_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3) lately
-		WHERE fingerprint = $4 AND credential_id IS NOT NULL ORDER BY id DESC LIMIT 1`, []any{e.GateID, e.ID, limit, e.Fingerprint}, func(row scanner) error {
-		return row.Scan(&credentialID)
-	})
-	if err != nil {
-		return 0, fmt.Errorf("look for the token of event %d: %w", e.ID, err)
-	}
-	return credentialID, nil
-}
-
 // GateIDsOfCode lists the gates that have or had a code, the newest first. There are few gates.
 func (tx *Tx) GateIDsOfCode(code string) ([]int64, error) {
 	return tx.ids(`SELECT id FROM gate WHERE code = $1 ORDER BY id DESC LIMIT 10`, code)
