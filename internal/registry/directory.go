@@ -15,7 +15,7 @@ import (
 )
 
 // directory holds the names of all living users, gates and groups in memory, so that any part of any name is found in a few milliseconds
-// on both engines alike (ADR 8). It is read at the first search, and brought up to date before each one from the audit, as
+// on both engines alike (ADR 10). It is read at the first search, and brought up to date before each one from the audit, as
 // replicas bring their policy up to date.
 type directory struct {
 	current atomic.Pointer[names]

@@ -11,7 +11,7 @@ import (
 	"github.com/openway-access/openway/internal/storetest"
 )
 
-// The benchmarks below ran with -events 5000000 for ADR 9.
+// The benchmarks below ran with -events 5000000 for ADR 11.
 var benchEvents = flag.Int("events", 200_000, "how many events stand in the log of a benchmark")
 
 // BenchmarkLog reads the batches at the end of a long log, as the live feed does, and counts what is not counted.
