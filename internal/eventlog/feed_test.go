@@ -236,6 +236,35 @@ func TestFeedSharesOneReader(t *testing.T) {
 	})
 }
 
+// A cursor that another process gave is ahead of what this one has read: what it covers does not come again.
+func TestFeedTakesACursorAheadOfIt(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		f := startFeed(t, eventlog.FeedConfig{Reader: s, Poll: time.Hour, Gap: time.Millisecond})
+		lane := newTestLane(t, s)
+		_, cursor, err := f.Newest(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slow := mustSubscribe(t, f, cursor)
+		defer slow.Close()
+		all := append(lane.write(t, 2), lane.write(t, 2)...)
+		_, ahead, err := f.Newest(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		quick := mustSubscribe(t, f, ahead)
+		defer quick.Close()
+		last := lane.write(t, 2)
+		f.Wake() // now it reads the three batches in one piece
+		if got, _ := collect(t, quick, 2); !slices.Equal(got, last) {
+			t.Errorf("from ahead: got %v, want %v", got, last)
+		}
+		if got, _ := collect(t, slow, 6); !slices.Equal(got, append(all, last...)) {
+			t.Errorf("from the beginning: got %v, want all of %v", got, append(all, last...))
+		}
+	})
+}
+
 func TestFeedRefusesCursors(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		now := time.Now()

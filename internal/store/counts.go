@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
@@ -18,7 +20,7 @@ import (
 const (
 	// countBatches and countEvents bound one round: what its transaction changes, and how long SQLite's one writer is held.
 	countBatches = 500
-	countEvents  = 1000
+	countEvents  = 500
 	// How long sums are kept: those of single gates, and those of the whole site.
 	keepGateHours = 35 * 24 * time.Hour
 	keepSiteHours = 400 * 24 * time.Hour
@@ -192,64 +194,83 @@ func DayOf(at time.Time, zone *time.Location) time.Time {
 	return time.Date(y, m, d, 0, 0, 0, 0, zone)
 }
 
-// addCounts writes what a round adds. Keys are written in order, so that nothing depends on chance.
+// addCounts writes what a round adds, in the order of the keys, so that nothing depends on chance.
 func (tx *Tx) addCounts(lanes []countedLane, sums *tally) error {
-	for _, k := range slices.SortedFunc(maps.Keys(sums.hours), func(a, b hourKey) int {
+	keys := slices.SortedFunc(maps.Keys(sums.hours), func(a, b hourKey) int {
 		return cmp.Or(cmp.Compare(a.gate, b.gate), cmp.Compare(a.hour, b.hour), cmp.Compare(a.decision, b.decision), cmp.Compare(a.reason, b.reason))
-	}) {
-		_, err := tx.exec(`INSERT INTO event_hour (gate_id, hour, decision, reason, count) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (gate_id, hour, decision, reason) DO UPDATE SET count = event_hour.count + excluded.count`, k.gate, k.hour, k.decision, k.reason, sums.hours[k])
-		if err != nil {
-			return err
-		}
+	})
+	var hours, seen [][]any
+	for _, k := range keys {
+		hours = append(hours, []any{k.gate, k.hour, k.decision, k.reason, sums.hours[k]})
 	}
 	for _, gate := range slices.Sorted(maps.Keys(sums.seen)) {
 		g := sums.seen[gate]
-		_, err := tx.exec(`INSERT INTO gate_seen (gate_id, at, decision, reason, event_id) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (gate_id) DO UPDATE SET at = excluded.at, decision = excluded.decision, reason = excluded.reason, event_id = excluded.event_id
-			WHERE excluded.at >= gate_seen.at`, g.GateID, micros(g.At), string(g.Decision), string(g.Reason), g.EventID)
-		if err != nil {
-			return err
-		}
+		seen = append(seen, []any{g.GateID, micros(g.At), string(g.Decision), string(g.Reason), g.EventID})
+	}
+	_, err := tx.putRows(`event_hour (gate_id, hour, decision, reason, count)`,
+		`ON CONFLICT (gate_id, hour, decision, reason) DO UPDATE SET count = event_hour.count + excluded.count`, hours)
+	if err == nil {
+		_, err = tx.putRows(`gate_seen (gate_id, at, decision, reason, event_id)`, `ON CONFLICT (gate_id) DO UPDATE
+			SET at = excluded.at, decision = excluded.decision, reason = excluded.reason, event_id = excluded.event_id WHERE excluded.at >= gate_seen.at`, seen)
 	}
 	for _, day := range slices.Sorted(maps.Keys(sums.days)) {
-		if err := tx.addPeople(day, slices.Sorted(maps.Keys(sums.days[day]))); err != nil {
-			return err
+		if err == nil {
+			err = tx.addPeople(day, slices.Sorted(maps.Keys(sums.days[day])))
 		}
 	}
 	for _, l := range lanes {
-		if _, err := tx.exec(`UPDATE writer SET counted_seq = $1, counted = $2 WHERE id = $3`, l.seq, l.done, l.id); err != nil {
-			return err
+		if err == nil {
+			_, err = tx.exec(`UPDATE writer SET counted_seq = $1, counted = $2 WHERE id = $3`, l.seq, l.done, l.id)
 		}
 	}
-	return nil
+	return err
 }
 
 // addPeople counts those of some users who were not let in on that day before.
 func (tx *Tx) addPeople(day int64, users []int64) error {
-	fresh := int64(0)
-	for chunk := range slices.Chunk(users, idsPerQuery) {
-		// Read first: most were here before, and a look costs less than a write that is none.
-		known, err := tx.ids(`SELECT user_id FROM user_day WHERE day = $1 AND user_id IN `+idList(chunk), day)
-		if err != nil {
-			return err
-		}
-		slices.Sort(known)
-		for _, u := range chunk {
-			if _, ok := slices.BinarySearch(known, u); ok {
-				continue
-			}
-			if _, err := tx.exec(`INSERT INTO user_day (day, user_id) VALUES ($1, $2)`, day, u); err != nil {
-				return err
-			}
-			fresh++
-		}
+	rows := make([][]any, len(users))
+	for i, u := range users {
+		rows[i] = []any{day, u}
 	}
-	if fresh == 0 {
-		return nil
+	fresh, err := tx.putRows(`user_day (day, user_id)`, `ON CONFLICT DO NOTHING`, rows)
+	if err != nil || fresh == 0 {
+		return err
 	}
-	_, err := tx.exec(`INSERT INTO people_day (day, people) VALUES ($1, $2) ON CONFLICT (day) DO UPDATE SET people = people_day.people + excluded.people`, day, fresh)
+	_, err = tx.exec(`INSERT INTO people_day (day, people) VALUES ($1, $2) ON CONFLICT (day) DO UPDATE SET people = people_day.people + excluded.people`, day, fresh)
 	return err
+}
+
+// rowsPerStatement is how many rows putRows inserts at a time. What is left goes one by one: so there are two texts, which stay prepared.
+const rowsPerStatement = 50
+
+// putRows inserts rows into a table and its columns, and returns how many that changed. rest follows the values.
+func (tx *Tx) putRows(into, rest string, rows [][]any) (n int64, err error) {
+	for len(rows) > 0 {
+		k := 1
+		if len(rows) >= rowsPerStatement {
+			k = rowsPerStatement
+		}
+		args := slices.Concat(rows[:k]...)
+		var values strings.Builder
+		for i := range args {
+			switch {
+			case i == 0:
+				values.WriteString("($")
+			case i%len(rows[0]) == 0:
+				values.WriteString("), ($")
+			default:
+				values.WriteString(", $")
+			}
+			values.WriteString(strconv.Itoa(i + 1))
+		}
+		changed, err := tx.exec(`INSERT INTO `+into+` VALUES `+values.String()+`) `+rest, args...)
+		if err != nil {
+			return n, err
+		}
+		n += changed
+		rows = rows[k:]
+	}
+	return n, nil
 }
 
 // PruneCounts deletes sums that are older than they are kept: a gate's after 35 days, the site's after 400, who was let in after 3. It deletes
