@@ -79,6 +79,23 @@ type EventBatch struct {
 	Events []*Event
 }
 
+// Lane is a writer of events as those see it who read the log in the order of its commits.
+type Lane struct {
+	ID         int64
+	Newest     int64     // the seq of its newest batch; 0 = none yet
+	RecordedAt time.Time // of its newest batch; zero = none yet
+	StartedAt  time.Time
+}
+
+// LaneBatch is one commit of a lane, without its events.
+type LaneBatch struct {
+	WriterID   int64
+	Seq        int64
+	Count      int // of events; 0 fences a commit whose outcome was unknown
+	OldestAt   time.Time
+	RecordedAt time.Time
+}
+
 // maxPresentedGate is how many characters of an unknown gate's code are kept.
 const maxPresentedGate = 64
 

@@ -30,6 +30,8 @@ type dialect interface {
 	snapshot() *sql.TxOptions
 	// countTables is a query for the number of tables of the name $1 that statements would find.
 	countTables() string
+	// sizeOf is a query for the bytes that the database occupies.
+	sizeOf() string
 	// unixSeconds is an SQL expression for a timestamp column of goose's.
 	unixSeconds(column string) string
 	// requestIs is the condition that events are of the request ?, as an index can answer it.
@@ -101,6 +103,10 @@ func (sqliteDialect) countTables() string {
 	return `SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = $1`
 }
 
+func (sqliteDialect) sizeOf() string {
+	return `SELECT c.page_count * s.page_size FROM pragma_page_count() c, pragma_page_size() s`
+}
+
 func (sqliteDialect) unixSeconds(column string) string {
 	return `CAST(strftime('%s', ` + column + `) AS INTEGER)`
 }
@@ -165,6 +171,8 @@ func (postgresDialect) snapshot() *sql.TxOptions {
 func (postgresDialect) countTables() string {
 	return `SELECT COUNT(*) FROM pg_catalog.pg_class c WHERE c.relkind = 'r' AND c.relname = $1 AND pg_catalog.pg_table_is_visible(c.oid)`
 }
+
+func (postgresDialect) sizeOf() string { return `SELECT pg_database_size(current_database())` }
 
 func (postgresDialect) unixSeconds(column string) string {
 	return `CAST(EXTRACT(EPOCH FROM ` + column + `) AS BIGINT)`
