@@ -163,7 +163,7 @@ func (r *Registry) SignOutEverywhere(ctx context.Context, actor access.Actor, us
 }
 
 // ChangeOwnPassword replaces the password of a user who knows the present one. It ends all the user's tokens and sessions, and opens a new
-// session in the place of the one at hand. access.Invalid names "current" when the present password is another one, else as SetPassword does.
+// session in the place of the one at hand. ErrBadLogin when the present password is another one, else the errors are those of SetPassword.
 func (r *Registry) ChangeOwnPassword(ctx context.Context, actor access.Actor, userID int64, current, next, agent string) (secret string, err error) {
 	user, err := r.User(ctx, userID)
 	if err != nil {
@@ -183,7 +183,7 @@ func (r *Registry) ChangeOwnPassword(ctx context.Context, actor access.Actor, us
 	}
 	if !good {
 		r.refused(ctx, actor, userID)
-		return "", access.Invalid{{Field: "current", Code: access.CodeOther, Text: "is not the present password"}}
+		return "", fmt.Errorf("change the own password: %w", access.ErrBadLogin)
 	}
 	if err := r.SetPassword(ctx, actor, userID, Password{Plain: next}); err != nil {
 		return "", err
