@@ -17,7 +17,7 @@ import (
 	"github.com/openway-access/openway/internal/access"
 )
 
-//go:embed templates
+//go:embed all:templates
 var templateFiles embed.FS
 
 //go:embed static
