@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -145,17 +144,12 @@ func (a *Admin) guard(rt route) http.HandlerFunc {
 	}
 }
 
-// notFound answers for paths that are no page: one without the slash at its end is sent to the page it means.
+// notFound answers for paths that are no page, and for methods that a page does not have. (The mux itself adds a slash that is missing.)
 func (a *Admin) notFound(w http.ResponseWriter, r *http.Request) {
 	v := a.begin(r)
 	if methods := a.Methods(r.URL.Path); len(methods) > 0 {
 		w.Header().Set("Allow", strings.Join(methods, ", "))
 		a.failStatus(w, v, http.StatusMethodNotAllowed, "")
-		return
-	}
-	if slashed := r.URL.Path + "/"; !strings.HasSuffix(r.URL.Path, "/") && !strings.Contains(slashed, "//") && slices.Contains(a.Methods(slashed), r.Method) && r.Method != http.MethodPost {
-		u := url.URL{Path: slashed, RawQuery: r.URL.RawQuery}
-		http.Redirect(w, r, u.String(), http.StatusMovedPermanently)
 		return
 	}
 	if err := a.recognise(w, r, v); err != nil {

@@ -181,7 +181,7 @@ func ask[T any](t *testing.T, w *window, action chromedp.Action[T]) T {
 // evaluate runs a script for what it does.
 func evaluate(script string) chromedp.Action[chromedp.Void] {
 	return func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
-		_, err := chromedp.Evaluate[bool]("(" + script + ", true)")(ctx, target)
+		_, err := chromedp.Evaluate[bool]("("+script+", true)")(ctx, target)
 		return chromedp.Void{}, err
 	}
 }

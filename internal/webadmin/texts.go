@@ -22,8 +22,13 @@ func catalogue() map[string]words { return allTexts() }
 
 var allTexts = sync.OnceValue(func() map[string]words {
 	all := map[string]words{}
-	for _, area := range []map[string]words{frameTexts(), errorTexts(), accountTexts(), gateTexts()} {
+	for _, area := range areas() {
 		maps.Copy(all, area)
 	}
 	return all
 })
+
+// areas are the parts of the catalogue.
+func areas() []map[string]words {
+	return []map[string]words{frameTexts(), errorTexts(), accountTexts(), gateTexts()}
+}

@@ -29,7 +29,6 @@ func frameTexts() map[string]words {
 		"pager.first":      {"Back to the start", "В начало"},
 		"pager.next":       {"Next", "Дальше"},
 		"form.problems":    {"This could not be saved", "Сохранить не удалось"},
-		"form.optional":    {"optional", "необязательно"},
 
 		"conflict.title":  {"Somebody else changed this while you were editing", "Пока вы редактировали, запись изменили"},
 		"conflict.by":     {"Changed by %s.", "Кто изменил: %s."},

@@ -44,11 +44,9 @@ func gateTexts() map[string]words {
 		"gate.remove":      {"Remove", "Убрать"},
 		"gate.actions":     {"Actions for %s", "Действия: %s"},
 		"gate.about":       {"About", "Сведения"},
-		"gate.since":       {"Created", "Создана"},
 		"gate.events":      {"Recent events", "Последние события"},
 		"gate.events.none": {"Nobody has come yet", "Пока никто не приходил"},
 		"gate.events.hint": {"The first request of the controller appears here.", "Здесь появится первый запрос контроллера."},
-		"gate.group":       {"Group", "Группа"},
 
 		"access.suspended":    {"suspended", "приостановлено"},
 		"access.inactive":     {"the person is deactivated", "учётная запись отключена"},
