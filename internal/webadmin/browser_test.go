@@ -36,7 +36,7 @@ func visits(front int64) []visitTo {
 		{name: "gate-try", path: gate + "?who=a"},
 		{name: "gate-menu", path: gate, click: ".people .menu summary"},
 		{name: "gate-new", path: "/admin/gates/new/"},
-		{name: "gate-invalid", path: "/admin/gates/new/", script: `document.querySelector("form.form").noValidate = true`, click: "form.form .primary", ready: ".field.wrong"},
+		{name: "gate-invalid", failing: true, path: "/admin/gates/new/", script: `document.querySelector("form.form").noValidate = true`, click: "form.form .primary", ready: ".field.wrong"},
 		{name: "gate-edit", path: gate + "edit/"},
 		{name: "gate-delete", path: gate + "delete/"},
 		{name: "account", path: "/admin/account/"},
@@ -248,7 +248,8 @@ func TestPagesInChromium(t *testing.T) {
 					if wide := ask(t, w, chromedp.Evaluate[int64](`document.documentElement.scrollWidth`)); wide > width {
 						t.Errorf("%s at %d px is %d px wide", name, width, wide)
 					}
-					if width != widths[1] {
+					// One language at one width finds what there is to find, as long as the other ones are seen too.
+					if width != 768 && (screens || (theme == "light") == (lang == english) && (width == 1280) == (theme == "light")) {
 						w.axe(t, fmt.Sprintf("%s at %d px", name, width), source)
 					}
 					if screens {
