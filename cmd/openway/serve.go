@@ -293,7 +293,7 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 		Language: s.plan.language, Logger: s.log.With(server.LoggerKey, "openway.api"),
 	})
 	admin, err := webadmin.New(webadmin.Config{
-		Gatekeeper: keeper, Registry: in.desk, SignIns: signIns, PublicURL: s.plan.publicURL,
+		Gatekeeper: keeper, Registry: in.desk, Feed: feed, SignIns: signIns, PublicURL: s.plan.publicURL, Version: thisRelease().Version,
 		Language: s.plan.language, Logger: s.log.With(server.LoggerKey, "openway.admin"),
 	})
 	if err != nil {
@@ -318,7 +318,7 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	defer tasks.Wait()
 	defer stop()
 	tasks.Go(func() { in.retention(s.log).Run(background) })
-	tasks.Go(func() { feed.Run(background) })
+	tasks.Go(func() { feed.Run(ctx) }) // its readers go when the server begins to end: a drain does not wait for them
 	tasks.Go(func() { eventlog.NewCounter(eventlog.CounterConfig{Tallier: in.store, Logger: events}).Run(background) })
 
 	s.log.Info("listening", slog.String("address", l.Addr().String()), slog.String("database", in.store.Engine()), slog.String("version", thisRelease().Version))
