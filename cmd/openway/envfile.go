@@ -16,6 +16,7 @@ const defaultEnvFile = "/etc/openway/openway.env"
 // environment brings the file of settings into the process's environment before flags are read.
 type environment struct {
 	file  string          // what was read; "" = none
+	given map[string]bool // the variables that came from the file, not from the real environment
 	known map[string]bool // the variables that flags read
 }
 
@@ -41,9 +42,35 @@ func (e *environment) load(args []string) error {
 		if err := os.Setenv(v.name, v.value); err != nil {
 			return settingError("--env-file", "%s: %s: %w", path, v.name, err)
 		}
+		if e.given == nil {
+			e.given = make(map[string]bool)
+		}
+		e.given[v.name] = true
 	}
 	e.file = path
 	return nil
+}
+
+// reread is what the file says of a variable now; "" = nothing. It reports false when the file has no say: none was read, or the real environment
+// sets the variable.
+func (e *environment) reread(name string) (value string, free bool, err error) {
+	if _, set := os.LookupEnv(name); e.file == "" || set && !e.given[name] {
+		return "", false, nil
+	}
+	data, err := readSmall(e.file)
+	if err != nil {
+		return "", false, settingError("--env-file", "%w", err)
+	}
+	vars, err := parseEnvFile(e.file, string(data))
+	if err != nil {
+		return "", false, settingError("--env-file", "%w", err)
+	}
+	for _, v := range vars {
+		if v.name == name {
+			return v.value, true, nil
+		}
+	}
+	return "", true, nil
 }
 
 func envFileOf(args []string) (path string, named bool) {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 	_ "time/tzdata" // a minimal container has no zone files
@@ -51,7 +52,9 @@ type app struct {
 	out, err io.Writer
 	now      func() time.Time
 	settings *settings
+	args     []string
 	env      environment
+	hangup   atomic.Pointer[func()] // what SIGHUP does; nil = end
 
 	unprinted error // the first of what printf could not print; nil = none
 }
@@ -64,9 +67,10 @@ func main() {
 
 // run is main with its surroundings given. It returns the exit status.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	ctx, stop := untilSignal(context.Background())
+	a := &app{in: in, out: out, err: errOut, now: time.Now}
+	ctx, stop := a.untilSignal(context.Background())
 	defer stop()
-	a := &app{ctx: ctx, in: in, out: out, err: errOut, now: time.Now}
+	a.ctx = ctx
 	err := a.run(args)
 	if err == nil {
 		return 0
@@ -80,6 +84,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 }
 
 func (a *app) run(args []string) error {
+	a.args = args
 	var c cli
 	parser, err := newKong(&c, a.out, a.err)
 	if err != nil {
@@ -132,15 +137,17 @@ func needsNoSettings(args []string) bool {
 // group, which reaches it twice.
 const oneAct = time.Second
 
-// untilSignal ends its context at the first SIGTERM or SIGINT; a second one ends the process at once.
-func untilSignal(parent context.Context) (context.Context, func()) {
+// untilSignal ends its context at the first SIGTERM or SIGINT, or SIGHUP unless onHangup says what that does; a second one ends the
+// process at once.
+func (a *app) untilSignal(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
-	signals := make(chan os.Signal, 2)
+	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup means it
-		signal.Notify(signals, syscall.SIGHUP)
+		signal.Notify(hangups, syscall.SIGHUP)
 	}
 	stop := make(chan struct{})
+	go a.onHangups(hangups, signals, stop)
 	go onSignals(signals, stop, cancel, func(s os.Signal) {
 		fmt.Fprintln(os.Stderr, "openway: ended at once by a second signal")
 		code := 1
@@ -151,6 +158,7 @@ func untilSignal(parent context.Context) (context.Context, func()) {
 	})
 	return ctx, func() {
 		signal.Stop(signals)
+		signal.Stop(hangups)
 		close(stop)
 		cancel()
 	}

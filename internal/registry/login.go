@@ -28,6 +28,7 @@ const maxLabel = 200
 func (r *Registry) Login(ctx context.Context, actor access.Actor, username, password, label string) (token string, user access.User, err error) {
 	begun := time.Now()
 	token, user, err = r.login(ctx, actor, username, password, label)
+	r.logins.count(err)
 	if !errors.Is(err, access.ErrBadLogin) {
 		return token, user, err
 	}

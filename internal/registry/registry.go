@@ -47,6 +47,7 @@ type Registry struct {
 	slots    *slots
 	kind     prevailing
 	failures failures
+	logins   logins
 }
 
 // New makes the desk of a site. Close it to have the last refused logins written.

@@ -55,7 +55,9 @@ func LoadKeyPair(certFile, keyFile string, log *slog.Logger) (*KeyPair, error) {
 }
 
 // Certificate is the pair in use.
-func (k *KeyPair) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.current.Load(), nil }
+func (k *KeyPair) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return k.current.Load(), nil
+}
 
 // Expires is when the certificate in use ends.
 func (k *KeyPair) Expires() time.Time { return k.current.Load().Leaf.NotAfter }

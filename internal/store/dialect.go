@@ -30,6 +30,8 @@ type dialect interface {
 	snapshot() *sql.TxOptions
 	// countTables is a query for the number of tables of the name $1 that statements would find.
 	countTables() string
+	// size is a query for how many bytes the database takes.
+	size() string
 	// unixSeconds is an SQL expression for a timestamp column of goose's.
 	unixSeconds(column string) string
 	// moveSequence makes the next id of a table follow its highest, after rows came with ids.
@@ -99,6 +101,10 @@ func (sqliteDialect) countTables() string {
 	return `SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = $1`
 }
 
+func (sqliteDialect) size() string {
+	return `SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()`
+}
+
 func (sqliteDialect) unixSeconds(column string) string {
 	return `CAST(strftime('%s', ` + column + `) AS INTEGER)`
 }
@@ -159,6 +165,10 @@ func (postgresDialect) snapshot() *sql.TxOptions {
 
 func (postgresDialect) countTables() string {
 	return `SELECT COUNT(*) FROM pg_catalog.pg_class c WHERE c.relkind = 'r' AND c.relname = $1 AND pg_catalog.pg_table_is_visible(c.oid)`
+}
+
+func (postgresDialect) size() string {
+	return `SELECT pg_catalog.pg_database_size(pg_catalog.current_database())`
 }
 
 func (postgresDialect) unixSeconds(column string) string {
