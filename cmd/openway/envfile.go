@@ -74,21 +74,29 @@ func (e *environment) reread(name string) (value string, free bool, err error) {
 }
 
 func envFileOf(args []string) (path string, named bool) {
-	for i, arg := range args {
-		if arg == "--" {
-			break
-		}
-		if v, ok := strings.CutPrefix(arg, "--env-file="); ok {
-			return v, true
-		}
-		if arg == "--env-file" && i+1 < len(args) {
-			return args[i+1], true
-		}
+	if v, given := flagOf(args, "--env-file"); given {
+		return v, true
 	}
 	if v := os.Getenv("OPENWAY_ENV_FILE"); v != "" {
 		return v, true
 	}
 	return defaultEnvFile, false
+}
+
+// flagOf is the value of a flag, as far as that can be told before the command line is read.
+func flagOf(args []string, name string) (value string, given bool) {
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		if v, ok := strings.CutPrefix(arg, name+"="); ok {
+			return v, true
+		}
+		if arg == name && i+1 < len(args) {
+			return args[i+1], true
+		}
+	}
+	return "", false
 }
 
 type variable struct{ name, value string }

@@ -3,7 +3,6 @@ package main
 import (
 	"log/slog"
 	"os"
-	"strings"
 )
 
 // onHangups does what onHangup was given at each SIGHUP, and passes it on as a signal to end when nothing was.
@@ -48,10 +47,8 @@ func (a *app) reload(log *slog.Logger, level *slog.LevelVar, h https) {
 }
 
 func (a *app) rereadLevel(level *slog.LevelVar) error {
-	for _, arg := range a.args {
-		if arg == "--log-level" || strings.HasPrefix(arg, "--log-level=") {
-			return nil
-		}
+	if _, given := flagOf(a.args, "--log-level"); given {
+		return nil
 	}
 	value, free, err := a.env.reread("OPENWAY_LOG_LEVEL")
 	if err != nil || !free {

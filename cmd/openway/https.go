@@ -131,7 +131,7 @@ func acmeStorage(s *settings) string {
 }
 
 // lookEvery is how often the files of the certificate are looked at.
-const lookEvery = 2 * time.Second
+const lookEvery = time.Second
 
 // run keeps the certificates fresh until ctx ends.
 func (h *https) run(ctx context.Context) {
