@@ -3,7 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"errors"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -33,8 +33,8 @@ type ACME struct {
 	cfg     ACMEConfig
 	manager *autocert.Manager
 
-	mu    sync.RWMutex
-	certs map[string]*tls.Certificate // by domain
+	mu   sync.RWMutex
+	have map[string]bool // domains that the manager has a certificate for
 }
 
 // LetsEncrypt is the directory that certificates come from unless another one is named.
@@ -45,7 +45,7 @@ func NewACME(c ACMEConfig) *ACME {
 	if c.URL == "" {
 		c.URL = LetsEncrypt
 	}
-	return &ACME{cfg: c, certs: make(map[string]*tls.Certificate), manager: &autocert.Manager{
+	return &ACME{cfg: c, have: make(map[string]bool), manager: &autocert.Manager{
 		Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(c.Storage), HostPolicy: autocert.HostWhitelist(c.Domains...),
 		Email: c.Email, Client: &acme.Client{DirectoryURL: c.URL, UserAgent: "openway"},
 	}}
@@ -55,7 +55,15 @@ func NewACME(c ACMEConfig) *ACME {
 func (a *ACME) TLS() *tls.Config { return TLS(a.certificate, acme.ALPNProto) }
 
 // HTTP answers the authority's challenge http-01, and leaves the rest to next.
-func (a *ACME) HTTP(next http.Handler) http.Handler { return a.manager.HTTPHandler(next) }
+func (a *ACME) HTTP(next http.Handler) http.Handler {
+	challenges := a.manager.HTTPHandler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/.well-known/acme-challenge/") {
+			r.Host, _ = splitHost(r.Host) // the manager knows names without ports
+		}
+		challenges.ServeHTTP(w, r)
+	})
+}
 
 func (a *ACME) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if slices.Contains(hello.SupportedProtos, acme.ALPNProto) {
@@ -65,21 +73,31 @@ func (a *ACME) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	if name == "" { // a controller that was given an address
 		name = a.cfg.Domains[0]
 	}
+	if !a.has(name) {
+		return nil, fmt.Errorf("no certificate for %q", name)
+	}
+	return a.manager.GetCertificate(helloFor(name))
+}
+
+func (a *ACME) has(domain string) bool {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	if c := a.certs[name]; c != nil {
-		return c, nil
-	}
-	return nil, fmt.Errorf("no certificate for %q", name)
+	return a.have[domain]
+}
+
+// helloFor is how the manager is asked for a domain's certificate: by a client that knows ECDSA, as all of today do.
+func helloFor(domain string) *tls.ClientHelloInfo {
+	return &tls.ClientHelloInfo{ServerName: domain, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}}
 }
 
 // Expires is when the first of the certificates in use ends; zero while a domain has none.
 func (a *ACME) Expires() (first time.Time) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
 	for _, d := range a.cfg.Domains {
-		c := a.certs[d]
-		if c == nil {
+		if !a.has(d) {
+			return time.Time{}
+		}
+		c, err := a.manager.GetCertificate(helloFor(d))
+		if err != nil {
 			return time.Time{}
 		}
 		if first.IsZero() || c.Leaf.NotAfter.Before(first) {
@@ -90,8 +108,8 @@ func (a *ACME) Expires() (first time.Time) {
 }
 
 const (
-	lookForRenewed = 10 * time.Minute // the manager renews in the background, in the last third of a certificate's life
-	firstRetry     = 2 * time.Minute  // doubles with each failure
+	lookForRenewed = time.Minute     // the manager renews in the background, in the last third of a certificate's life
+	firstRetry     = 2 * time.Minute // doubles with each failure
 	longestRetry   = 2 * time.Hour
 )
 
@@ -107,6 +125,7 @@ func (a *ACME) Run(ctx context.Context) {
 func (a *ACME) keep(ctx context.Context, domain string) {
 	log := a.cfg.Logger.With(slog.String("domain", domain))
 	retry := firstRetry
+	var used *x509.Certificate
 	var warned time.Time
 	for {
 		wait := lookForRenewed
@@ -118,13 +137,15 @@ func (a *ACME) keep(ctx context.Context, domain string) {
 			wait = retry
 			retry = min(2*retry, longestRetry)
 			log.Error("no certificate could be got; trying again later", slog.String("from", a.cfg.URL), slog.String("error", err.Error()), slog.String("next_try_in", wait.String()))
-		default:
-			retry = firstRetry
-			a.use(domain, c, log)
-			if leaf := c.Leaf; time.Until(leaf.NotAfter) < leaf.NotAfter.Sub(leaf.NotBefore)/4 && time.Since(warned) > 24*time.Hour {
-				warned = time.Now()
-				log.Warn("the certificate should have been renewed by now and was not", slog.Time("expires", leaf.NotAfter))
-			}
+		case used == nil || !used.Equal(c.Leaf):
+			used, retry = c.Leaf, firstRetry
+			a.mu.Lock()
+			a.have[domain] = true
+			a.mu.Unlock()
+			log.Info("a certificate is in use", slog.String("from", a.cfg.URL), slog.Time("expires", used.NotAfter))
+		case time.Until(used.NotAfter) < used.NotAfter.Sub(used.NotBefore)/4 && time.Since(warned) > 24*time.Hour:
+			warned = time.Now()
+			log.Warn("the certificate should have been renewed by now and was not", slog.Time("expires", used.NotAfter))
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -144,12 +165,7 @@ func (a *ACME) get(ctx context.Context, domain string) (*tls.Certificate, error)
 	}
 	got := make(chan result, 1)
 	go func() {
-		c, err := a.manager.GetCertificate(&tls.ClientHelloInfo{ // of a client that knows ECDSA, as all of today do
-			ServerName: domain, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
-		})
-		if err == nil && c.Leaf == nil {
-			err = errors.New("the certificate has no leaf")
-		}
+		c, err := a.manager.GetCertificate(helloFor(domain))
 		got <- result{c, err}
 	}()
 	select {
@@ -157,15 +173,5 @@ func (a *ACME) get(ctx context.Context, domain string) (*tls.Certificate, error)
 		return r.cert, r.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	}
-}
-
-func (a *ACME) use(domain string, c *tls.Certificate, log *slog.Logger) {
-	a.mu.Lock()
-	was := a.certs[domain]
-	a.certs[domain] = c
-	a.mu.Unlock()
-	if was == nil || !was.Leaf.Equal(c.Leaf) {
-		log.Info("a certificate is in use", slog.String("from", a.cfg.URL), slog.Time("expires", c.Leaf.NotAfter))
 	}
 }
