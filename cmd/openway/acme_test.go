@@ -117,7 +117,6 @@ func servedCertificate(address, name string, roots *x509.CertPool) (*x509.Certif
 	return conn.ConnectionState().PeerCertificates[0], nil
 }
 
-// One after the other, with one build of Pebble.
 func TestACME(t *testing.T) {
 	programs := buildPebble(t)
 	t.Run("got", func(t *testing.T) { certificatesFromAnAuthority(t, programs) })
@@ -125,24 +124,26 @@ func TestACME(t *testing.T) {
 }
 
 func certificatesFromAnAuthority(t *testing.T, programs string) {
-	https, plain := freePort(t), freePort(t)
-	nowhere := freePort(t)
 	for _, tt := range []struct {
-		challenge  string
-		pebblesTLS string
-		args       []string
-		lifetime   time.Duration
+		challenge string
+		lifetime  time.Duration
 	}{
-		{"tls-alpn-01", https, []string{"--http-listen=off"}, 9 * time.Second},
-		{"http-01", nowhere, []string{"--http-listen=" + plain}, time.Hour},
+		{"tls-alpn-01", 9 * time.Second},
+		{"http-01", time.Hour},
 	} {
 		t.Run(tt.challenge, func(t *testing.T) {
-			authority := startPebble(t, programs, plain, tt.pebblesTLS, tt.lifetime)
+			t.Parallel()
+			https, plain := freePort(t), freePort(t)
+			pebblesTLS, args := https, []string{"--http-listen=off"}
+			if tt.challenge == "http-01" {
+				pebblesTLS, args = freePort(t), []string{"--http-listen=" + plain}
+			}
+			authority := startPebble(t, programs, plain, pebblesTLS, tt.lifetime)
 			in := install(t, "sqlite").withAnna()
 			in.env = append(in.env, authority.env...)
 			in.env = append(in.env, "OPENWAY_LISTEN="+https, "OPENWAY_ACME_DOMAIN=access.example.org", "OPENWAY_ACME_URL="+authority.url,
 				"OPENWAY_ACME_EMAIL=ops@example.org", "OPENWAY_ACME_STORAGE=certificates", "ALLOWED_HOSTS=other.example.org")
-			p := in.serve(tt.args...)
+			p := in.serve(args...)
 			p.log.await(t, 0, `"message":"a certificate is in use"`, `"domain":"access.example.org"`)
 			roots := authority.root(t)
 			first, err := servedCertificate(https, "access.example.org", roots)
@@ -178,7 +179,7 @@ func certificatesFromAnAuthority(t *testing.T, programs string) {
 			}
 			if tt.lifetime == time.Hour { // what was got is kept: the authority is not asked again
 				authority.stop()
-				p = in.serve(tt.args...)
+				p = in.serve(args...)
 				waitFor(t, "the kept certificate is served", func() bool {
 					c, err := servedCertificate(https, "access.example.org", roots)
 					return err == nil && c.Equal(first)
@@ -190,6 +191,7 @@ func certificatesFromAnAuthority(t *testing.T, programs string) {
 
 // An authority that is away, or that cannot reach us, is no reason to end: it is said, and tried again; handshakes are refused at once.
 func noCertificateFromTheAuthority(t *testing.T, programs string) {
+	t.Parallel()
 	https := freePort(t)
 	authority := startPebble(t, programs, freePort(t), freePort(t), time.Hour) // it looks where nobody listens
 	in := install(t, "sqlite").withAnna()
