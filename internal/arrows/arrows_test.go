@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"internal/metrics":    {"internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry"},
 	"internal/storetest":  {"internal/store"},
 	"internal/goldentest": {},
+	"internal/opstest":    {},
 	"internal/arrows":     {},
 }
 
