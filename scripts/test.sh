@@ -36,6 +36,13 @@ command -v systemd-analyze >/dev/null || install systemd || die "no systemd-anal
 # The line that the demo prints is pasted, as its reader would.
 command -v curl >/dev/null || install curl || die "no curl: install it (Debian: apt-get install curl)"
 
+# What stands in front of the server, what reads its metrics and logs, and what reads our scripts.
+wanted=()
+for need in /usr/sbin/nginx:nginx promtool:prometheus jq:jq shellcheck:shellcheck; do
+	command -v "${need%%:*}" >/dev/null || command -v "$(basename "${need%%:*}")" >/dev/null || wanted+=("${need#*:}")
+done
+[ ${#wanted[@]} -eq 0 ] || install "${wanted[@]}" || die "these are missing: install ${wanted[*]} (Debian: apt-get install --no-install-recommends ${wanted[*]})"
+
 server_binaries() {
 	local dir
 	for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin /usr/local/pgsql/bin /opt/homebrew/opt/postgresql*/bin | sort -Vr) \

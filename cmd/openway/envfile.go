@@ -16,7 +16,7 @@ const defaultEnvFile = "/etc/openway/openway.env"
 // environment brings the file of settings into the process's environment before flags are read.
 type environment struct {
 	file  string          // what was read; "" = none
-	given map[string]bool // the variables that came from the file, not from the real environment
+	given map[string]bool // the variables that are as the file says: the real environment says nothing else
 	known map[string]bool // the variables that flags read
 }
 
@@ -35,15 +35,14 @@ func (e *environment) load(args []string) error {
 	if err != nil {
 		return settingError("--env-file", "%w", err)
 	}
+	e.given = make(map[string]bool)
 	for _, v := range vars {
-		if _, set := os.LookupEnv(v.name); set {
+		if real, set := os.LookupEnv(v.name); set {
+			e.given[v.name] = real == v.value // systemd has read the same file
 			continue
 		}
 		if err := os.Setenv(v.name, v.value); err != nil {
 			return settingError("--env-file", "%s: %s: %w", path, v.name, err)
-		}
-		if e.given == nil {
-			e.given = make(map[string]bool)
 		}
 		e.given[v.name] = true
 	}
@@ -52,7 +51,7 @@ func (e *environment) load(args []string) error {
 }
 
 // reread is what the file says of a variable now; "" = nothing. It reports false when the file has no say: none was read, or the real environment
-// sets the variable.
+// said something else.
 func (e *environment) reread(name string) (value string, free bool, err error) {
 	if _, set := os.LookupEnv(name); e.file == "" || set && !e.given[name] {
 		return "", false, nil

@@ -126,9 +126,13 @@ func TestHangupRereadsTheLogLevel(t *testing.T) {
 	}
 }
 
-// What was given on the command line or in the environment stays, whatever the file says.
+// What was given on the command line, or otherwise in the environment, stays, whatever the file says. An environment that says the same as the file
+// is the file's: systemd reads it as well.
 func TestHangupLeavesWhatIsNotTheFiles(t *testing.T) {
-	for _, tt := range []struct{ env, arg string }{{"OPENWAY_LOG_LEVEL=info", ""}, {"", "--log-level=info"}} {
+	for _, tt := range []struct {
+		env, arg string
+		follows  bool
+	}{{"OPENWAY_LOG_LEVEL=info", "", false}, {"", "--log-level=info", false}, {"OPENWAY_LOG_LEVEL=debug", "", true}} {
 		in := install(t, "sqlite")
 		file := filepath.Join(in.dir, "site.env")
 		write(t, file, []byte("OPENWAY_LOG_LEVEL=debug\n"))
@@ -140,9 +144,13 @@ func TestHangupLeavesWhatIsNotTheFiles(t *testing.T) {
 			args = append(args, tt.arg)
 		}
 		p := in.serve(args...)
-		write(t, file, []byte("OPENWAY_LOG_LEVEL=error\n"))
+		write(t, file, []byte("OPENWAY_LOG_LEVEL=warn\n"))
 		p.signal(t, syscall.SIGHUP)
-		p.log.await(t, 0, `"level":"INFO"`, `"message":"reloaded"`)
+		if tt.follows {
+			p.log.await(t, 0, `"message":"the log level has changed","from":"DEBUG","to":"WARN"`)
+		} else {
+			p.log.await(t, 0, `"level":"INFO"`, `"message":"reloaded"`)
+		}
 	}
 }
 
