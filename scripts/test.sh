@@ -21,9 +21,19 @@ install() {
 	# No cluster of Debian's own: only the binaries are wanted.
 	mkdir -p /etc/postgresql-common
 	[ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+	# Nor any service that begins to run: policy-rc.d(8) says so while the packages are set up.
+	local policy=/usr/sbin/policy-rc.d ours='' status=0
+	if [ ! -e $policy ]; then
+		ours=yes
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod 755 $policy
+	fi
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get install -y -qq --no-install-recommends "$@" >&2 && return
-	apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "$@" >&2
+	if ! apt-get install -y -qq --no-install-recommends "$@" >&2; then
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >&2 || status=1
+	fi
+	[ -z "$ours" ] || rm $policy
+	return $status
 }
 
 # The race detector needs a C compiler.
