@@ -179,7 +179,7 @@ func certificatesFromAnAuthority(t *testing.T, programs string) {
 			}
 			if tt.lifetime == time.Hour { // what was got is kept: the authority is not asked again
 				authority.stop()
-				p = in.serve(args...)
+				in.serve(args...)
 				waitFor(t, "the kept certificate is served", func() bool {
 					c, err := servedCertificate(https, "access.example.org", roots)
 					return err == nil && c.Equal(first)

@@ -42,8 +42,6 @@ type httpsPlan struct {
 	listen     string // of plain HTTP beside HTTPS; "" = none
 }
 
-func (p *httpsPlan) on() bool { return p.cert != "" || len(p.domains) > 0 }
-
 const (
 	defaultHTTPSListen = ":443"
 	defaultHTTPListen  = ":80"

@@ -32,8 +32,9 @@ type ServeCmd struct {
 
 // Help is the example of --help.
 func (ServeCmd) Help() string {
-	return "SIGTERM or SIGINT ends it after every request under way is answered and every event written; a second one ends it at once.\n\n" +
-		"Example:\n\n    openway serve\n    OPENWAY_DATABASE=postgres://openway@db/openway OPENWAY_SECRET_KEY_FILE=/run/secrets/openway openway serve --listen 127.0.0.1:8001"
+	return "SIGTERM or SIGINT ends it after every request under way is answered and every event written; a second one ends it at once. SIGHUP takes up " +
+		"the log level (as the file of settings has it now) and the certificate.\n\n" +
+		"Example:\n\n    openway serve\n    OPENWAY_DATABASE=postgres://openway@db/openway OPENWAY_SECRET_KEY_FILE=/run/secrets/openway openway serve --listen 127.0.0.1:8001\n    openway serve --acme-domain access.example.org --gate-listen 10.0.0.5:8080"
 }
 
 // serveSettings are the settings of a running server.
