@@ -454,6 +454,7 @@ func TestBadHTTPS(t *testing.T) {
 		{"storage", []string{"--tls-cert=", "--tls-key=", "--acme-domain=a.example.org", "--http-listen=off", "--acme-storage=fullchain.pem"}, "OPENWAY_ACME_STORAGE: mkdir fullchain.pem: not a directory"},
 		{"redirect to nothing", []string{"--tls-cert=", "--tls-key=", "--http-listen=:8080"}, "OPENWAY_HTTP_LISTEN: redirects to HTTPS, which is not set up"},
 		{"listener", []string{"--gate-listen=8080"}, `OPENWAY_GATE_LISTEN: "8080" is not an address`},
+		{"the same place twice", []string{"--http-listen=off", "--listen=127.0.0.1:28765", "--gate-listen=127.0.0.1:28765"}, "OPENWAY_GATE_LISTEN: port 28765 is taken"},
 		{"metrics", []string{"--metrics-listen=:x"}, `OPENWAY_METRICS_LISTEN: "x" is not a port`},
 	} {
 		c := s.command(append([]string{"serve"}, tt.args...)...)

@@ -85,12 +85,15 @@ func (l listener) listen(ctx context.Context) (net.Listener, error) {
 
 // free reports an address that cannot be listened on, before anything is made. Connections are accepted only once everything is ready, so
 // that nobody waits in vain.
-func (l listener) free(ctx context.Context) error {
-	open, err := l.listen(ctx)
-	if err != nil {
-		return err
+func free(ctx context.Context, all []listener) (err error) {
+	for _, l := range all {
+		open, failed := l.listen(ctx)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, open.Close()) }() // at the end: two of them may name the same
 	}
-	return open.Close()
+	return nil
 }
 
 // front is a listener with the server that answers there.

@@ -39,7 +39,7 @@ func (ServeCmd) Help() string {
 
 // serveSettings are the settings of a running server.
 type serveSettings struct {
-	Listen    string `group:"http" placeholder:"ADDRESS" help:"Where to listen: host:port; :8001 is every address of this machine."`
+	Listen    string `group:"http" placeholder:"ADDRESS" help:"Where to listen: host:port; :8001, every address of this machine; with HTTPS :443."`
 	PublicURL string `name:"public-url" group:"http" placeholder:"URL" help:"Where people reach the server, such as https://access.example.org."`
 	Language  string `group:"http" placeholder:"en|ru" help:"Language of texts where a request names none of the two; en."`
 
@@ -188,10 +188,8 @@ func (c *ServeCmd) Run(a *app) (err error) {
 	if a.settings.production() && len(plan.hosts) == 0 {
 		log.Warn("this is production and ALLOWED_HOSTS is not set: any Host header is answered")
 	}
-	for _, l := range plan.listeners() {
-		if err := l.free(a.ctx); err != nil {
-			return err
-		}
+	if err := free(a.ctx, plan.listeners()); err != nil {
+		return err
 	}
 	secure, err := plan.https.begin(a.settings, log)
 	if err != nil {
