@@ -118,6 +118,7 @@ func servedCertificate(address, name string, roots *x509.CertPool) (*x509.Certif
 }
 
 func TestACME(t *testing.T) {
+	t.Parallel()
 	programs := buildPebble(t)
 	t.Run("got", func(t *testing.T) { certificatesFromAnAuthority(t, programs) })
 	t.Run("not to be had", func(t *testing.T) { noCertificateFromTheAuthority(t, programs) })

@@ -59,6 +59,7 @@ func failures(lines map[string]checked) (failed []string) {
 }
 
 func TestE2E(t *testing.T) {
+	t.Parallel()
 	if out, err := exec.Command("shellcheck", "../../scripts/e2e.sh").CombinedOutput(); err != nil {
 		t.Errorf("shellcheck: %v\n%s", err, out)
 	}

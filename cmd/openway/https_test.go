@@ -275,6 +275,7 @@ func TestTLSVersionsAndResumption(t *testing.T) {
 
 // The certificate is replaced again and again while clients ask with new connections and old ones: each request is answered.
 func TestCertificateIsReplacedUnderLoad(t *testing.T) {
+	t.Parallel()
 	s := secure(t)
 	p := s.serve("--http-listen=off")
 	var answered atomic.Int64

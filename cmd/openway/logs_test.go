@@ -28,6 +28,7 @@ func through(t *testing.T, log, commands string) string {
 
 // The lines with which operators of the Django service read its log work on ours, over all that serve writes, errors at its start and end included.
 func TestTheSeedsLogLines(t *testing.T) {
+	t.Parallel()
 	in := install(t, "sqlite").withAnna()
 	p := in.serve("--log-level=debug")
 	slow, err := net.Dial("tcp", p.address)
