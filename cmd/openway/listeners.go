@@ -106,7 +106,7 @@ type front struct {
 type fronts []front
 
 // fronts opens the listeners of the plan, the main one first. Each has a server of its own: what one answers, another does not.
-func (s serving) fronts(ctx context.Context, api *httpapi.Handler, in *installation, numbers *metrics.Metrics) (all fronts, err error) {
+func (s serving) fronts(ctx context.Context, site doors, in *installation, numbers *metrics.Metrics) (all fronts, err error) {
 	defer func() {
 		if err != nil {
 			for _, f := range all {
@@ -115,7 +115,7 @@ func (s serving) fronts(ctx context.Context, api *httpapi.Handler, in *installat
 		}
 	}()
 	base := server.Config{
-		Error: api.Error, Ready: in.store.Ping, Logger: s.log.With(server.LoggerKey, "openway.server"), TrustedProxies: s.plan.proxies,
+		Error: site.Error, Ready: in.store.Ping, Logger: s.log.With(server.LoggerKey, "openway.server"), TrustedProxies: s.plan.proxies,
 	}
 	for _, l := range s.plan.listeners() {
 		f, c := front{}, base
@@ -125,15 +125,15 @@ func (s serving) fronts(ctx context.Context, api *httpapi.Handler, in *installat
 		all = append(all, f)
 		switch l.setting {
 		case mainListener:
-			f.says, c.Handler, c.Allowed = "listening", api, api.Methods
+			f.says, c.Handler, c.Allowed = "listening", site, site.Methods
 			c.AllowedHosts, c.CORSOrigins, c.TLS = s.plan.hosts, s.plan.origins, s.https.tls
 			c.HTTPS = s.plan.publicURL != nil && s.plan.publicURL.Scheme == "https"
 		case plainListener:
 			f.says, c.Handler, c.AllowedHosts = "redirecting to HTTPS", s.https.plain(s.plan.publicURL, all[0].at.Addr()), s.plan.hosts
 		case gateListener: // any host: controllers are given addresses
-			f.says, c.Handler, c.Allowed = "answering gates without HTTPS", onlyVerify(api), api.Methods
+			f.says, c.Handler, c.Allowed = "answering gates without HTTPS", onlyVerify(site.api), site.api.Methods
 		case metricsListener:
-			f.says, c.Handler, c.Quiet = "showing metrics", metricsPage(numbers, api.Error), true
+			f.says, c.Handler, c.Quiet = "showing metrics", metricsPage(numbers, site.api.Error), true
 		}
 		if numbers != nil && l.setting != metricsListener {
 			c.Observe = numbers.Observe

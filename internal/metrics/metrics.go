@@ -7,6 +7,7 @@ package metrics
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,8 @@ import (
 
 // Metrics counts what it is told, and asks the rest when it is read. Use New.
 type Metrics struct {
-	verifyPath, loginPath string
+	verifyPath string
+	loginPaths []string
 
 	registry  *prometheus.Registry
 	verify    prometheus.Histogram
@@ -35,10 +37,10 @@ func latencies() []float64 {
 	return []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 }
 
-// New makes metrics of requests and commits, and of the process itself. verifyPath and loginPath are the paths that are counted by
-// themselves as well. Watch adds the rest.
-func New(verifyPath, loginPath string) *Metrics {
-	m := &Metrics{verifyPath: verifyPath, loginPath: loginPath, registry: prometheus.NewRegistry(), verifies: make(map[int]prometheus.Counter)}
+// New makes metrics of requests and commits, and of the process itself. Requests to verifyPath, and sign-ins at
+// loginPaths that are throttled, are counted by themselves as well. Watch adds the rest.
+func New(verifyPath string, loginPaths ...string) *Metrics {
+	m := &Metrics{verifyPath: verifyPath, loginPaths: loginPaths, registry: prometheus.NewRegistry(), verifies: make(map[int]prometheus.Counter)}
 	m.verify = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "openway_verify_duration_seconds", Help: "Time from a gate's request to its answer, recorded.", Buckets: latencies(),
 	})
@@ -83,7 +85,7 @@ func (m *Metrics) Observe(r *http.Request, status int, took time.Duration) {
 			return
 		}
 	}
-	if r.URL.Path == m.loginPath && status == http.StatusTooManyRequests {
+	if status == http.StatusTooManyRequests && slices.Contains(m.loginPaths, r.URL.Path) {
 		m.throttled.Inc()
 	}
 	route := routeOf(r)

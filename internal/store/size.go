@@ -8,7 +8,7 @@ import (
 
 // Size is how many bytes the database takes, without SQLite's log of what is not in the file yet.
 func (s *Store) Size(ctx context.Context) (bytes int64, err error) {
-	if err := s.read.QueryRowContext(ctx, s.kind.size()).Scan(&bytes); err != nil {
+	if err := s.read.QueryRowContext(ctx, s.kind.sizeOf()).Scan(&bytes); err != nil {
 		return 0, fmt.Errorf("measure the database: %w", s.kind.fault(err))
 	}
 	return bytes, nil
