@@ -193,7 +193,7 @@ func (d *drill) takeAway(ctx context.Context, desk *desk, pace time.Duration) {
 	}
 }
 
-// answered is how many requests were begun so far.
+// asked is how many requests were begun so far.
 func (d *drill) asked() int64 { return d.serial.Load() }
 
 // more waits until n further requests have begun.
@@ -211,6 +211,9 @@ func (d *drill) recovers(server int, patience time.Duration) time.Duration {
 	defer c.close()
 	until(d.t, patience, "the server answers again", func() bool {
 		a := c.ask(*d.servers[server].Load(), door, d.people[0].token, fmt.Sprintf("again-%d", d.serial.Add(1)))
+		d.mu.Lock()
+		d.all = append(d.all, a)
+		d.mu.Unlock()
 		return a.status == http.StatusOK
 	})
 	return time.Since(began)
@@ -221,6 +224,21 @@ func (d *drill) finish() {
 	d.stop()
 	d.working.Wait()
 	slices.SortFunc(d.all, func(a, b asked) int { return cmp.Compare(a.began, b.began) })
+}
+
+// settled waits until the log tells of every request that was answered 503: that is written when the refusals have ceased for a second.
+func (d *drill) settled() {
+	d.t.Helper()
+	refused := 0
+	for _, a := range d.all {
+		if a.status == http.StatusServiceUnavailable {
+			refused++
+		}
+	}
+	until(d.t, 30*time.Second, "the log tells of every refusal", func() bool {
+		b := readBook(d.t, d.database)
+		return b.unanswered+b.unavailable >= refused
+	})
 }
 
 // figures is what a drill has shown.

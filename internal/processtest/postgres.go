@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Postgres is a PostgreSQL server of a test's own, with its files' durability as people have it.
@@ -172,7 +173,11 @@ func (p *Postgres) Do(name string, args ...string) error {
 
 // Start starts the server and returns when it takes connections.
 func (p *Postgres) Start() error {
-	return p.Do("pg_ctl", "-D", p.Dir, "-w", "-t", "60", "-l", filepath.Join(p.home, "log"), "start")
+	if err := p.Do("pg_ctl", "-D", p.Dir, "-w", "-t", "60", "-l", filepath.Join(p.home, "log"), "start"); err != nil {
+		said := p.Log()
+		return fmt.Errorf("%w\n%s", err, said[max(0, len(said)-4000):])
+	}
+	return nil
 }
 
 // Stop ends the server: mode is smart, fast or immediate, which is a crash.
@@ -246,6 +251,9 @@ func (p *Postgres) Crash() error {
 	if err != nil {
 		return err
 	}
+	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil { // it begins no more of them
+		return err
+	}
 	children, err := p.Children("")
 	if err != nil {
 		return err
@@ -255,9 +263,14 @@ func (p *Postgres) Crash() error {
 			return err
 		}
 	}
+	// Until the system has forgotten them: PostgreSQL does not start while the first one's number is taken.
+	deadline := time.Now().Add(20 * time.Second)
 	for _, pid := range append([]int{first}, children...) {
-		for alive(pid) {
-			pause()
+		for !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("process %d of PostgreSQL was killed and is still there", pid)
+			}
+			<-time.After(5 * time.Millisecond)
 		}
 	}
 	return nil
