@@ -203,6 +203,24 @@ func (d *drill) more(n int64) {
 	until(d.t, time.Minute, fmt.Sprintf("%d more requests have begun", n), func() bool { return d.asked() >= from+n })
 }
 
+// some waits until n further rights are taken away, and as many requests have begun as show it.
+func (d *drill) some(n int) {
+	d.t.Helper()
+	taken := func() (done int) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, s := range d.revoked {
+			if s.returned != 0 {
+				done++
+			}
+		}
+		return done
+	}
+	from := taken()
+	until(d.t, time.Minute, fmt.Sprintf("%d more rights are taken away", n), func() bool { return taken() >= from+n })
+	d.more(between)
+}
+
 // recovers waits until a server answers again, by itself, and says how long that took.
 func (d *drill) recovers(server int, patience time.Duration) time.Duration {
 	d.t.Helper()

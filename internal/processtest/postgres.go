@@ -36,13 +36,13 @@ func Binaries() (string, error) {
 		return "", err
 	}
 	slices.SortFunc(found, func(a, b string) int { return version(a) - version(b) })
-	if path, lookErr := exec.LookPath("initdb"); lookErr == nil {
-		found = append(found, path)
-	}
-	for _, dir := range []string{"/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql/bin"} {
-		if _, err := os.Stat(filepath.Join(dir, "initdb")); err == nil {
-			found = append(found, filepath.Join(dir, "initdb"))
+	for _, path := range []string{"/usr/local/pgsql/bin/initdb", "/opt/homebrew/opt/postgresql/bin/initdb"} {
+		if _, err := os.Stat(path); err == nil && len(found) == 0 {
+			found = append(found, path)
 		}
+	}
+	if path, err := exec.LookPath("initdb"); err == nil && len(found) == 0 {
+		found = append(found, path)
 	}
 	if len(found) == 0 {
 		return "", errors.New("no PostgreSQL server programs (initdb) on this machine: install PostgreSQL's server (Debian: apt-get install postgresql)")
@@ -115,7 +115,7 @@ func newServer(t testing.TB, dir string) *Postgres {
 		}
 	}
 	t.Cleanup(func() {
-		if p.running() {
+		if p.Running() {
 			if err := p.Stop("immediate"); err != nil {
 				t.Errorf("end PostgreSQL: %v", err)
 			}
@@ -207,7 +207,8 @@ func (p *Postgres) Postmaster() (int, error) {
 	return strconv.Atoi(first)
 }
 
-func (p *Postgres) running() bool { return p.Do("pg_ctl", "-D", p.Dir, "status") == nil }
+// Running reports whether the server runs.
+func (p *Postgres) Running() bool { return p.Do("pg_ctl", "-D", p.Dir, "status") == nil }
 
 // Children are the ids of the server's processes beside the first whose title contains what is given: "postgres postgres 127.0.0.1" finds those that serve a
 // connection, "walwriter" one of its own.
