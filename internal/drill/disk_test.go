@@ -136,14 +136,14 @@ func TestDiskFull(t *testing.T) {
 		disk := newDisk(t, 128)
 		database := filepath.Join(disk.dir, "openway.db")
 		processtest.Run(t, database, "migrate")
-		d := serveOne(t, database, 100)
+		d := serveOne(t, database, 1000)
 		full(t, disk, d, 256, func() {})
 		sound(t, database)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		disk := newDisk(t, 512)
 		p := processtest.NewPostgres(t, disk.dir, "max_wal_size = '48MB'", "min_wal_size = '32MB'")
-		d := serveOne(t, p.URL(), 100)
+		d := serveOne(t, p.URL(), 1000)
 		full(t, disk, d, 4096, func() {
 			if !p.Running() {
 				t.Log("PostgreSQL had ended itself (it cannot go on without room for its log) and is started again, as its service manager does")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -59,6 +60,7 @@ func Try(database string, args ...string) ([]byte, error) {
 type Options struct {
 	Binary   string // "" = openway as it stands
 	Database string
+	Under    []string // a command that runs it, such as taskset -c 0; nil = none
 	Env      []string // beside Environment
 	Brief    bool     // the lines of requests are read and not kept
 }
@@ -81,7 +83,8 @@ func Start(o Options) (*Process, error) {
 		}
 		o.Binary = path
 	}
-	p := &Process{Database: o.Database, Cmd: exec.Command(o.Binary, "serve"), Exited: make(chan struct{}), log: new(bytes.Buffer)}
+	words := append(slices.Clone(o.Under), o.Binary, "serve")
+	p := &Process{Database: o.Database, Cmd: exec.Command(words[0], words[1:]...), Exited: make(chan struct{}), log: new(bytes.Buffer)}
 	p.Cmd.Env = append(Environment(o.Database, "OPENWAY_LISTEN=127.0.0.1:0"), o.Env...) // the last one of a name counts
 	out, err := p.Cmd.StdoutPipe()
 	if err != nil {
