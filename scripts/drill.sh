@@ -48,9 +48,9 @@ for name in "${chosen[@]}"; do
 	names | grep -qx -- "$name" || die "there is no drill named $name; ./scripts/drill.sh --list names them"
 done
 
-# test NAME PATTERN: the tests of internal/drill that PATTERN selects, at length, with a database server of their own.
+# test_drill PATTERN: the tests of internal/drill that PATTERN selects, at length. They compare speeds: no race detector.
 test_drill() {
-	OPENWAY_TEST_DRILL=long ./scripts/test.sh --plain -tags drill -count 1 -timeout 60m -v -run "$1" ./internal/drill
+	OPENWAY_TEST_DRILL=long ./scripts/test.sh -race=false -tags drill -count 1 -timeout 60m -v -run "$1" ./internal/drill
 }
 
 run() {
@@ -71,14 +71,14 @@ run() {
 	clock) test_drill '^(TestClockIsSet|TestReplicasApart)$' ;;
 	leak)
 		test_drill '^TestGoroutinesDoNotLeak$'
-		./scripts/test.sh --plain -count 1 -v -run '^TestServingLeavesNothingBehind$' ./cmd/openway
+		./scripts/test.sh -race=false -count 1 -v -run '^TestServingLeavesNothingBehind$' ./cmd/openway
 		;;
 	purge) test_drill '^TestPurgeBesideVerify$' ;;
 	soak) test_drill '^TestSoak$' ;;
 	million) go run ./bench --million ;;
 	growth)
 		OPENWAY_BENCH_EVENTS="${OPENWAY_BENCH_EVENTS:-10000000}" \
-			./scripts/test.sh --plain -run - -bench Growth -benchtime 1x -timeout 3h ./internal/store
+			./scripts/test.sh -race=false -run - -bench Growth -benchtime 1x -timeout 3h ./internal/store
 		;;
 	esac
 }

@@ -24,8 +24,14 @@ import (
 func loaded(t *testing.T, engine string, under ...string) (*processtest.Process, []*person) {
 	t.Helper()
 	database := empty(t, engine)
-	if engine == store.Postgres && len(under) == 0 {
-		database = processtest.NewPostgres(t, "").URL()
+	if engine == store.Postgres {
+		server := processtest.NewPostgres(t, "")
+		database = server.URL()
+		if len(under) > 0 {
+			if err := server.Bind("0"); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	list := people(t, database, 50)
 	p := processtest.Serve(t, processtest.Options{Database: database, Env: processtest.ThrottlesOff(), Brief: true, Under: under})

@@ -246,6 +246,24 @@ func (p *Postgres) Children(title string) ([]int, error) {
 	return pids, nil
 }
 
+// Bind lets the server's processes run only on the given processors, such as 0, and those that it begins from now on.
+func (p *Postgres) Bind(processors string) error {
+	first, err := p.Postmaster()
+	if err != nil {
+		return err
+	}
+	children, err := p.Children("")
+	if err != nil {
+		return err
+	}
+	for _, pid := range append(children, first) {
+		if out, err := exec.Command("taskset", "-cp", processors, strconv.Itoa(pid)).CombinedOutput(); err != nil {
+			return fmt.Errorf("taskset: %w\n%s", err, out)
+		}
+	}
+	return nil
+}
+
 // Crash kills the server's first process, and with it all, as a loss of power to it alone would. It returns when all have ended.
 func (p *Postgres) Crash() error {
 	first, err := p.Postmaster()
