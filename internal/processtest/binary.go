@@ -3,6 +3,7 @@ package processtest
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,6 +77,9 @@ func build(dir string, edits []Edit) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := look(root); err != nil {
+		return "", err
+	}
 	path := filepath.Join(dir, "openway")
 	args := []string{"build", "-o", path}
 	if len(edits) > 0 {
@@ -91,6 +95,23 @@ func build(dir string, edits []Edit) (string, error) {
 		return "", fmt.Errorf("build openway: %w\n%s", err, out)
 	}
 	return path, nil
+}
+
+// look looks at every file that the binary is made of: the go command sees that, and does not take the result of an earlier run for this one's
+// when one of them has changed.
+func look(root string) error {
+	for _, part := range []string{"go.mod", "go.sum", "api", "cmd", "internal"} {
+		err := filepath.WalkDir(filepath.Join(root, part), func(path string, _ fs.DirEntry, err error) error {
+			if err == nil {
+				_, err = os.Stat(path)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // overlay writes the altered files and the list that go build takes.
