@@ -76,7 +76,7 @@ func TestDiskStalled(t *testing.T) {
 			disk := newDisk(t, 256)
 			database := filepath.Join(disk.dir, "openway.db")
 			processtest.Run(t, database, "migrate")
-			d := serveOne(t, database, 40)
+			d := serveOne(t, database, 1000)
 			d.endure(stall, disk.freeze, disk.thaw)
 			d.some(3)
 			d.finish()
@@ -87,7 +87,7 @@ func TestDiskStalled(t *testing.T) {
 		t.Run(fmt.Sprint("postgres/", stall), func(t *testing.T) {
 			disk := newDisk(t, 512)
 			p := processtest.NewPostgres(t, disk.dir)
-			d := serveOne(t, p.URL(), 40)
+			d := serveOne(t, p.URL(), 1000)
 			d.endure(stall, disk.freeze, disk.thaw)
 			d.some(3)
 			d.finish()

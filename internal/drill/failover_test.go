@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,11 +32,7 @@ func failOver(t *testing.T, synchronous bool) {
 	standby := primary.NewStandby(t, "standby")
 	mode := "async"
 	if synchronous {
-		for _, statement := range []string{`ALTER SYSTEM SET synchronous_standby_names = 'standby'`, `SELECT pg_reload_conf()`} {
-			if err := primary.Do("psql", "-h", "127.0.0.1", "-p", text(primary.Port), "-U", "postgres", "-c", statement); err != nil {
-				t.Fatal(err)
-			}
-		}
+		set(t, primary, "synchronous_standby_names", "standby")
 		mode = "sync"
 	}
 	until(t, 30*time.Second, "the standby streams, "+mode, func() bool {
@@ -48,22 +43,16 @@ func failOver(t *testing.T, synchronous bool) {
 	d := startDrill(t, both, list, 15*time.Millisecond, twoServers(t, both)...)
 	d.some(10)
 	d.more(between * 10)
-	// The standby receives nothing for a while: what is answered without waiting for it will be lost.
-	receivers, err := standby.Children("walreceiver")
-	if err != nil || len(receivers) != 1 {
-		t.Fatalf("the standby's receivers are %v: %v", receivers, err)
-	}
-	if err := syscall.Kill(receivers[0], syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	// From here on the standby receives nothing: what is answered without waiting for it will be lost.
+	set(t, standby, "primary_conninfo", "")
+	until(t, 30*time.Second, "the standby receives nothing", func() bool {
+		return query[int](t, standby.URL(), `SELECT count(*) FROM pg_stat_wal_receiver`) == 0
+	})
 	rest(500 * time.Millisecond)
 	if err := primary.Crash(); err != nil { // it does not come back: that is the fence
 		t.Fatal(err)
 	}
 	crashed := time.Since(d.clock)
-	if err := syscall.Kill(receivers[0], syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
 	if err := standby.Promote(); err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +90,16 @@ func failOver(t *testing.T, synchronous bool) {
 		t.Error("nothing was lost without synchronous_commit to the standby: this drill proves nothing")
 	}
 	t.Logf("without synchronous_commit to the standby: %d of %d answers are not in the new primary's log", lost, answered)
+}
+
+// set changes a setting of a running server.
+func set(t *testing.T, p *processtest.Postgres, name, value string) {
+	t.Helper()
+	for _, statement := range []string{fmt.Sprintf(`ALTER SYSTEM SET %s = '%s'`, name, value), `SELECT pg_reload_conf()`} {
+		if err := p.Do("psql", "-h", "127.0.0.1", "-p", text(p.Port), "-U", "postgres", "-c", statement); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestSeveralHosts: the URL may name several servers of which one takes writes.

@@ -217,7 +217,7 @@ func (d *drill) some(n int) {
 		return done
 	}
 	from := taken()
-	until(d.t, time.Minute, fmt.Sprintf("%d more rights are taken away", n), func() bool { return taken() >= from+n })
+	until(d.t, time.Minute, fmt.Sprintf("%d more rights are taken away", n), func() bool { return taken() >= min(from+n, len(d.people)) })
 	d.more(between)
 }
 

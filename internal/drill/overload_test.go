@@ -65,7 +65,7 @@ func TestOverload(t *testing.T) {
 					}
 				}
 			})
-			over := push{address: server.Address, people: list, conns: 4000, rate: 4 * top.rate(), lasts: lasts}.run(t)
+			over := push{address: server.Address, people: list, conns: 1000, rate: 4 * top.rate(), lasts: lasts}.run(t)
 			close(measured)
 			watching.Wait()
 			after := push{address: server.Address, people: list, conns: 64, lasts: time.Second}.run(t)

@@ -50,7 +50,7 @@ func TestStalled(t *testing.T) {
 	t.Run("sqlite, locked by another", func(t *testing.T) {
 		t.Parallel()
 		database := empty(t, store.SQLite)
-		d := serveOne(t, database, 40)
+		d := serveOne(t, database, 1000)
 		db, err := sql.Open("sqlite", "file:"+database+"?_pragma=busy_timeout(20000)")
 		if err != nil {
 			t.Fatal(err)
@@ -76,7 +76,7 @@ func TestStalled(t *testing.T) {
 	t.Run("postgres, stopped", func(t *testing.T) {
 		t.Parallel()
 		p := processtest.NewPostgres(t, "")
-		d := serveOne(t, p.URL(), 40)
+		d := serveOne(t, p.URL(), 1000)
 		var stopped []int
 		each := func(s syscall.Signal) (err error) {
 			for _, pid := range stopped {
