@@ -10,16 +10,11 @@ import (
 	"path/filepath"
 	"time"
 
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"github.com/openway-access/openway/internal/access"
 )
 
 // busyTimeout bounds, in milliseconds, how long a statement without a nearer deadline waits for another process's write.
 const busyTimeout = "5000"
-
-// busyPatience is the same for those who begin to write.
-const busyPatience = 5 * time.Second
 
 // sqliteURI is the file as the driver wants it, whatever characters its name has.
 func sqliteURI(path string, readOnly bool) (string, error) {
@@ -137,17 +132,6 @@ func (w *writer) do(ctx context.Context, fn func(*sql.Conn) (commit bool, err er
 	return nil
 }
 
-// begin waits for the lock, busyPatience at most, by asking for it every millisecond. There is no line for it, and SQLite's own
-// waiting asks ever more seldom: beside a server that writes nearly all the time a command would find it free late or never.
-func (w *writer) begin(ctx context.Context) error {
-	for begun := time.Now(); ; {
-		_, err := w.stmt.begin.ExecContext(ctx)
-		if err == nil || sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || ctx.Err() != nil || time.Since(begun) > busyPatience {
-			return err
-		}
-	}
-}
-
 // open makes the connection and prepares what each batch of events uses.
 func (w *writer) open(ctx context.Context) error {
 	c, err := w.db.Conn(ctx)
@@ -155,11 +139,7 @@ func (w *writer) open(ctx context.Context) error {
 		return fmt.Errorf("connect: %w", w.kind.fault(err))
 	}
 	w.conn = c
-	err = w.stmt.prepare(ctx, c)
-	if err == nil {
-		_, err = c.ExecContext(ctx, `PRAGMA busy_timeout = 1`) // milliseconds: begin waits longer
-	}
-	if err != nil {
+	if err := errors.Join(w.stmt.prepare(ctx, c), w.waitHere(ctx)); err != nil {
 		w.drop()
 		return fmt.Errorf("prepare to write: %w", w.kind.fault(err))
 	}
