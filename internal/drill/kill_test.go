@@ -20,7 +20,7 @@ func TestServerKilled(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			database := empty(t, engine)
-			rounds := long(12, 200)
+			rounds := long(6, 200)
 			list := people(t, database, rounds*4)
 			options := processtest.Options{Database: database, Env: processtest.ThrottlesOff(), Brief: true}
 			mortal, err := processtest.Start(options)

@@ -41,6 +41,7 @@ func loaded(t *testing.T, engine string, under ...string) (*processtest.Process,
 // TestOverload offers four times the top rate: what is accepted stays quick, the rest is answered 503 at once, memory is bounded, and a moment
 // later all is as before.
 func TestOverload(t *testing.T) {
+	measuring(t)
 	for _, engine := range storetest.Engines() {
 		t.Run(engine, func(t *testing.T) {
 			server, list := loaded(t, engine, "taskset", "-c", "0")
@@ -125,6 +126,7 @@ func apart(t *testing.T, server *processtest.Process, list []*person, during fun
 
 // TestLoginStorm: two hundred who try passwords at once leave the gates most of the machine.
 func TestLoginStorm(t *testing.T) {
+	measuring(t)
 	for _, engine := range storetest.Engines() {
 		t.Run(engine, func(t *testing.T) {
 			server, list := loaded(t, engine)
@@ -190,6 +192,7 @@ func mallory(t *testing.T) string {
 
 // TestSlowClients: a thousand connections that send a byte a second change nothing, and are ended when their time is up.
 func TestSlowClients(t *testing.T) {
+	measuring(t)
 	server, list := loaded(t, store.SQLite)
 	n := long(200, 1000)
 	request := []byte("POST /api/v1/access/verify HTTP/1.1\r\nHost: x\r\nX-Slow: " + strings.Repeat("slow", 100))

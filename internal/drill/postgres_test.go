@@ -99,7 +99,7 @@ func TestCommitCut(t *testing.T) {
 	// A change's transaction ends in a COMMIT of its own; a batch's held one too.
 	isCommit := func(sent []byte) bool { return bytes.Contains(bytes.ToLower(sent), []byte("commit\x00")) }
 	cuts := 0
-	for range long(3, 60) {
+	for range long(2, 60) {
 		for _, c := range []processtest.Cut{processtest.BeforeSend, processtest.MidSend, processtest.BeforeBack} {
 			d.more(between)
 			made := []<-chan struct{}{events.CutAt(c, rand.IntN(5), isBatch), changes.CutAt(c, 0, isCommit)}

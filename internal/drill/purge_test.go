@@ -15,6 +15,7 @@ import (
 
 // TestPurgeBesideVerify lets a server delete old events while the gates ask, and compares how long they wait with before and after.
 func TestPurgeBesideVerify(t *testing.T) {
+	measuring(t)
 	for _, engine := range storetest.Engines() {
 		t.Run(engine, func(t *testing.T) {
 			database := empty(t, engine)

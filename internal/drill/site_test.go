@@ -30,6 +30,14 @@ func long[T any](inTests, alone T) T {
 	return inTests
 }
 
+// measuring has a test run by itself when it is long: it compares rates then. In short it only sees that all goes well.
+func measuring(t *testing.T) {
+	t.Helper()
+	if long(true, false) {
+		t.Parallel()
+	}
+}
+
 // until polls a condition, and fails when it does not come true in time.
 func until(t testing.TB, patience time.Duration, what string, condition func() bool) {
 	t.Helper()

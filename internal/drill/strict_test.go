@@ -207,9 +207,9 @@ func TestStrictRevocation(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				changes := long(150, 3000)
+				changes := long(60, 3000)
 				if c.wrong {
-					changes = long(100, 500)
+					changes = long(60, 500)
 				}
 				stale, illegal := strictness(t, engine, path, changes)
 				if !c.wrong && stale+illegal > 0 {
