@@ -269,8 +269,10 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	if in.store.Engine() == store.Postgres {
 		lanes = 2
 	}
+	events := s.log.With(server.LoggerKey, "openway.events")
+	feed := eventlog.NewFeed(eventlog.FeedConfig{Reader: in.store, Logger: events})
 	keeper := gatekeeper.New(gatekeeper.Config{
-		Source: in.store, Keys: in.keys, Events: eventlog.Config{Appender: in.store, Lanes: lanes},
+		Source: in.store, Keys: in.keys, Events: eventlog.Config{Appender: in.store, Lanes: lanes, Landed: feed.Wake},
 		VerifyRate: s.plan.verifyRate, IdleDays: in.idleDays, Logger: s.log.With(server.LoggerKey, "openway.gate"),
 	})
 	if err := keeper.Start(ctx); err != nil {
@@ -316,6 +318,8 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	defer tasks.Wait()
 	defer stop()
 	tasks.Go(func() { in.retention(s.log).Run(background) })
+	tasks.Go(func() { feed.Run(background) })
+	tasks.Go(func() { eventlog.NewCounter(eventlog.CounterConfig{Tallier: in.store, Logger: events}).Run(background) })
 
 	s.log.Info("listening", slog.String("address", l.Addr().String()), slog.String("database", in.store.Engine()), slog.String("version", thisRelease().Version))
 	if s.listening != nil {
