@@ -49,7 +49,8 @@ func newSite(t testing.TB, engine string, change func(*Config)) *site {
 	quiet := slog.New(slog.DiscardHandler)
 	x := &site{t: t, store: s}
 	x.desk = registry.New(registry.Config{Store: s, Keys: keys, Logger: quiet, LoginFloor: time.Nanosecond, Changed: func() { x.keeper.Changed() }})
-	x.keeper = gatekeeper.New(gatekeeper.Config{Source: s, Keys: keys, Events: eventlog.Config{Appender: s}, Logger: quiet})
+	feed := eventlog.NewFeed(eventlog.FeedConfig{Reader: s})
+	x.keeper = gatekeeper.New(gatekeeper.Config{Source: s, Keys: keys, Events: eventlog.Config{Appender: s, Landed: feed.Wake}, Logger: quiet})
 	if err := x.keeper.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,11 @@ func newSite(t testing.TB, engine string, change func(*Config)) *site {
 		_ = x.keeper.Close(ctx) // fails where a test has cut the database off
 		_ = x.desk.Close(ctx)
 	})
-	c := Config{Gatekeeper: x.keeper, Registry: x.desk, Logger: quiet}
+	running, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); feed.Run(running) }()
+	t.Cleanup(func() { stop(); <-done })
+	c := Config{Gatekeeper: x.keeper, Registry: x.desk, Feed: feed, Version: "test", Logger: quiet}
 	if change != nil {
 		change(&c)
 	}
