@@ -52,6 +52,32 @@ func (a *Admin) routes() []route {
 		{"POST", "/admin/gates/{gate}/permissions/{permission}/suspend/{$}", manager, a.suspendPermission},
 		{"POST", "/admin/gates/{gate}/permissions/{permission}/resume/{$}", manager, a.resumePermission},
 		{"POST", "/admin/gates/{gate}/permissions/{permission}/remove/{$}", manager, a.removePermission},
+
+		{"GET", "/admin/access/{$}", viewer, a.matrix},
+		{"POST", "/admin/access/cell/{$}", manager, a.setCell},
+
+		{"GET", "/admin/devices/{$}", viewer, a.deviceList},
+		{"GET", "/admin/devices/new/{$}", manager, a.newDevice},
+		{"POST", "/admin/devices/new/{$}", manager, a.createDevice},
+		{"GET", "/admin/devices/{device}/{$}", viewer, a.devicePage},
+		{"GET", "/admin/devices/{device}/edit/{$}", manager, a.editDevice},
+		{"POST", "/admin/devices/{device}/edit/{$}", manager, a.updateDevice},
+		{"GET", "/admin/devices/{device}/bind/{$}", manager, a.chooseDeviceOwner},
+		{"POST", "/admin/devices/{device}/bind/{$}", manager, a.bindDevice},
+		{"POST", "/admin/devices/{device}/revoke/{$}", manager, a.revokeDevice},
+		{"POST", "/admin/devices/{device}/reactivate/{$}", manager, a.reactivateDevice},
+		{"GET", "/admin/devices/{device}/token/{$}", manager, a.askDevice(a.aboutToken)},
+		{"POST", "/admin/devices/{device}/token/{$}", manager, a.doDevice(a.aboutToken, a.setDeviceToken)},
+		{"GET", "/admin/devices/{device}/lost/{$}", manager, a.askDevice(a.aboutLost)},
+		{"POST", "/admin/devices/{device}/lost/{$}", manager, a.doDevice(a.aboutLost, a.loseDevice)},
+		{"GET", "/admin/devices/{device}/delete/{$}", manager, a.askDevice(a.aboutDelete)},
+		{"POST", "/admin/devices/{device}/delete/{$}", manager, a.doDevice(a.aboutDelete, a.deleteDevice)},
+
+		{"GET", "/admin/audit/{$}", viewer, a.auditList},
+		{"GET", "/admin/audit/export/{$}", viewer, a.exportAudit},
+		{"GET", "/admin/search/{$}", viewer, a.search},
+		{"GET", "/admin/settings/{$}", owner, a.settingsPage},
+		{"POST", "/admin/settings/{$}", owner, a.updateSettings},
 	}
 }
 
@@ -67,5 +93,9 @@ func sections() []section {
 		{"overview", "/admin/"},
 		{"events", "/admin/events/"},
 		{"gates", "/admin/gates/"},
+		{"access", "/admin/access/"},
+		{"devices", "/admin/devices/"},
+		{"audit", "/admin/audit/"},
+		{"settings", "/admin/settings/"},
 	}
 }
