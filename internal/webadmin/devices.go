@@ -168,7 +168,7 @@ type ownerPage struct {
 	Lead   string
 	Search string
 	Found  []ownerRow
-	More   bool
+	Others bool // there are more than are shown
 	Back   string
 }
 
@@ -190,7 +190,7 @@ func (a *Admin) chooseOwner(w http.ResponseWriter, r *http.Request, p *ownerPage
 				p.Found = append(p.Found, ownerRow{u.ID, fullName(u), u.Username, !u.Active})
 			}
 		}
-		p.More = found.Next != ""
+		p.Others = found.Next != ""
 	}
 	return a.render(w, "device_owner", p)
 }
@@ -385,7 +385,9 @@ type deviceAct struct {
 }
 
 // deviceSeen says which phone and which token a page was made from.
-func deviceSeen(d access.Device) string { return strconv.FormatInt(d.Version, 10) + " " + d.TokenPreview }
+func deviceSeen(d access.Device) string {
+	return strconv.FormatInt(d.Version, 10) + " " + d.TokenPreview
+}
 
 // sentSeen reports whether a form was made from what a phone is now.
 func sentSeen(r *http.Request, d access.Device) bool { return r.PostForm.Get("seen") == deviceSeen(d) }

@@ -253,14 +253,14 @@ func (a *Admin) setCell(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	status, told := http.StatusOK, "flash.cell_"+string(c.State)
+	status, told := http.StatusOK, "flash.cell."+string(c.State)
 	now, err := a.desk.SetCell(ctx, v.actor(), c)
 	if errors.Is(err, access.ErrConflict) {
 		m, err := a.desk.Matrix(ctx, registry.MatrixQuery{GroupID: c.GroupID, GateID: c.GateID})
 		if err != nil {
 			return err
 		}
-		now, status, told = m.Cell(c.GroupID, c.GateID), http.StatusConflict, "flash.cell_changed"
+		now, status, told = m.Cell(c.GroupID, c.GateID), http.StatusConflict, "flash.cell.changed"
 	} else if err != nil {
 		return err
 	}

@@ -43,9 +43,9 @@ func accessTexts() map[string]words {
 		"cells.dated":      {"Besides, %s permission with dates, which stays as it is.|Besides, %s permissions with dates, which stay as they are.", "Кроме того, %s разрешение со сроком, оно не изменится.|Кроме того, %s разрешения со сроком, они не изменятся.|Кроме того, %s разрешений со сроком, они не изменятся."},
 		"cells.dated.look": {"See them at the gate", "Посмотреть на странице точки"},
 
-		"flash.cell_allowed":   {"Saved: %s may pass %s.", "Сохранено: %s — проход открыт, %s."},
-		"flash.cell_suspended": {"Saved: %s is suspended at %s.", "Сохранено: %s — проход приостановлен, %s."},
-		"flash.cell_none":      {"Saved: %s has no permission at %s.", "Сохранено: %s — разрешения нет, %s."},
-		"flash.cell_changed":   {"Not saved: somebody else changed %s at %s meanwhile. It is %s now.", "Не сохранено: доступ успели изменить: %s, %s. Теперь: %s."},
+		"flash.cell.allowed":   {"Saved: %s may pass %s.", "Сохранено: %s — проход открыт, %s."},
+		"flash.cell.suspended": {"Saved: %s is suspended at %s.", "Сохранено: %s — проход приостановлен, %s."},
+		"flash.cell.none":      {"Saved: %s has no permission at %s.", "Сохранено: %s — разрешения нет, %s."},
+		"flash.cell.changed":   {"Not saved: somebody else changed %s at %s meanwhile. It is %s now.", "Не сохранено: доступ успели изменить: %s, %s. Теперь: %s."},
 	}
 }

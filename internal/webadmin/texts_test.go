@@ -73,7 +73,7 @@ func dynamicTexts() map[string][]string {
 		all["cell."] = append(all["cell."], string(state))
 	}
 	for _, state := range cellStates() {
-		all["flash.cell_"] = append(all["flash.cell_"], string(state))
+		all["flash.cell."] = append(all["flash.cell."], string(state))
 	}
 	all["device."] = []string{"active", "revoked"}
 	all["state."] = []string{"active", "inactive", "revoked"}
