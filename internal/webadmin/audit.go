@@ -172,10 +172,23 @@ func (v *visit) auditRow(c access.Change, named registry.Objects) auditRow {
 		var before, after string
 		before, f.HadBefore = c.Before[name]
 		after, f.HasAfter = c.After[name]
+		switch { // of a change, what is on one side only was empty on the other, or (of what was revoked) stayed as it was
+		case inTitle(c, name):
+			continue
+		case c.Action == "change" && !(f.HadBefore && f.HasAfter):
+			f.HadBefore, f.HasAfter = true, true
+		case f.HadBefore && !f.HasAfter && len(c.After) > 0:
+			after, f.HadBefore, f.HasAfter = before, false, true
+		}
 		f.Before, f.After = v.auditValue(c, name, before, named), v.auditValue(c, name, after, named)
 		row.Fields = append(row.Fields, f)
 	}
 	return row
+}
+
+// inTitle reports whether a field stands in the title of its line already.
+func inTitle(c access.Change, name string) bool {
+	return c.Object == access.ObjectPermission && (name == "gate_id" || name == "group_id" || name == "user_id")
 }
 
 // auditValue is a value of the audit as people read it.

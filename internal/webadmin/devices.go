@@ -500,9 +500,13 @@ func (a *Admin) aboutLost(r *http.Request, d access.Device, u access.User) (*dev
 	if err != nil {
 		return nil, err
 	}
+	lines := []string{v.t("devices.lost.revoked")}
+	if len(tokens) > 0 {
+		lines = append(lines, v.n("devices.lost.tokens", len(tokens)))
+	}
 	return &deviceAct{
 		frame: v.frame("devices", v.t("devices.lost.title", v.deviceName(d))), Lead: v.t("devices.lost.lead", fullName(u)), Verb: v.t("devices.lost.verb"), Icon: "bar", Danger: true,
-		Lines: []string{v.t("devices.lost.revoked"), v.n("devices.lost.tokens", len(tokens)), v.t("devices.lost.stays", fullName(u))},
+		Lines: append(lines, v.t("devices.lost.stays", fullName(u))),
 	}, nil
 }
 
