@@ -30,6 +30,11 @@ import (
 func visits(front int64) []visitTo {
 	gate := gatePath(front)
 	return []visitTo{
+		{name: "overview", path: "/admin/"},
+		{name: "events", path: "/admin/events/"},
+		{name: "events-filtered", path: "/admin/events/?decision=DENY&gate=front-door"},
+		{name: "events-wrong", failing: true, path: "/admin/events/?gate=nowhere&from=x"},
+		{name: "event", path: "/admin/events/1/"},
 		{name: "gates", path: "/admin/gates/"},
 		{name: "gates-found", path: "/admin/gates/?q=east"},
 		{name: "gates-none-found", path: "/admin/gates/?q=nowhere"},

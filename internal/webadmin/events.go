@@ -198,9 +198,11 @@ func (a *Admin) readEventFilter(r *http.Request, in *eventFilter) (f access.Even
 	var ok bool
 	if f.From, ok = v.instant(in.From, false); !ok {
 		wrong("events.filter.time", in.From)
+		in.From = "" // no control could show it
 	}
 	if f.To, ok = v.instant(in.To, true); !ok {
 		wrong("events.filter.time", in.To)
+		in.To = ""
 	}
 	if !f.From.IsZero() && !f.To.IsZero() && !f.From.Before(f.To) {
 		wrong("events.filter.order", in.To)

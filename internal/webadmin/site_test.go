@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -281,5 +282,25 @@ func (x *site) town() access.Gate {
 	for _, token := range []string{"a stranger's token", "another token of nobody", "a third one"} {
 		x.keeper.Verify(ctx, gatekeeper.Request{Gate: front.Code, Token: token})
 	}
-	return front
+	for _, name := range []string{"anna.petrova", "ben.okafor", "maximiliane.von.hohenstein-wittgenstein", "felix.novak"} {
+		u := must(x.desk.UserByName(ctx, name))(t)
+		must(x.desk.AddToken(ctx, setup, u.ID, "the phone of "+name, "Pixel 9"))(t)
+	}
+	for _, ask := range []gatekeeper.Request{
+		{Gate: "front-door", Token: "the phone of anna.petrova"}, {Gate: "front-door", Token: "the phone of ben.okafor"}, {Gate: "gate-00", Token: "the phone of anna.petrova"},
+		{Gate: "front-door", Token: "the phone of maximiliane.von.hohenstein-wittgenstein"}, {Gate: "front-door", Token: "the phone of felix.novak"},
+		{Gate: "back-door", Token: "the phone of anna.petrova"}, {Malformed: true}, {Gate: "front-door", Token: "the phone of anna.petrova"},
+	} {
+		ask.At, ask.RequestID, ask.Address = time.Now(), "town", netip.MustParseAddr("10.0.0.7")
+		x.keeper.Verify(ctx, ask)
+	}
+	for {
+		_, more, err := x.store.CountEvents(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !more {
+			return front
+		}
+	}
 }
