@@ -33,6 +33,7 @@ func shapes() map[string]string {
 		"edit":     `<path d="m2.5 13.5.7-3L10.5 3l2.5 2.5-7.5 7.3z"/>`,
 		"trash":    `<path d="M2.5 4.5h11M6 4.5V2.5h4v2M4 4.5l.6 9h6.8l.6-9"/>`,
 		"check":    `<path d="m3 8.5 3.2 3.2L13 4.8"/>`,
+		"cross":    `<path d="m4 4 8 8M12 4l-8 8"/>`,
 		"bar":      `<circle cx="8" cy="8" r="6"/><path d="M5 8h6"/>`,
 		"triangle": `<path d="M8 2.5 14.5 13.5h-13z"/><path d="M8 6.5v3.5M8 11.8v.2"/>`,
 		"pause":    `<path d="M5.5 3.5v9M10.5 3.5v9"/>`,

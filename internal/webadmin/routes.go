@@ -47,6 +47,52 @@ func (a *Admin) routes() []route {
 		{"POST", "/admin/gates/{gate}/permissions/{permission}/suspend/{$}", manager, a.suspendPermission},
 		{"POST", "/admin/gates/{gate}/permissions/{permission}/resume/{$}", manager, a.resumePermission},
 		{"POST", "/admin/gates/{gate}/permissions/{permission}/remove/{$}", manager, a.removePermission},
+
+		{"GET", "/admin/users/{$}", viewer, a.userList},
+		{"GET", "/admin/users/new/{$}", manager, a.newUser},
+		{"POST", "/admin/users/new/{$}", manager, a.createUser},
+		{"GET", "/admin/users/bulk/{$}", manager, a.previewBulk},
+		{"POST", "/admin/users/bulk/{$}", manager, a.applyBulk},
+		{"GET", "/admin/users/{user}/{$}", viewer, a.userPage},
+		{"GET", "/admin/users/{user}/refusals/{$}", viewer, a.userRefusals},
+		{"GET", "/admin/users/{user}/edit/{$}", manager, a.editUser},
+		{"POST", "/admin/users/{user}/edit/{$}", manager, a.updateUser},
+		{"POST", "/admin/users/{user}/activate/{$}", manager, a.activateUser},
+		{"POST", "/admin/users/{user}/deactivate/{$}", manager, a.deactivateUser},
+		{"GET", "/admin/users/{user}/password/{$}", manager, a.userPasswordPage},
+		{"POST", "/admin/users/{user}/password/{$}", manager, a.setUserPassword},
+		{"GET", "/admin/users/{user}/delete/{$}", manager, a.confirmDeleteUser},
+		{"POST", "/admin/users/{user}/delete/{$}", manager, a.deleteUser},
+		{"GET", "/admin/users/{user}/erase/{$}", owner, a.confirmEraseUser},
+		{"POST", "/admin/users/{user}/erase/{$}", owner, a.eraseUser},
+		{"POST", "/admin/users/{user}/groups/add/{$}", manager, a.joinGroup},
+		{"POST", "/admin/users/{user}/groups/{group}/remove/{$}", manager, a.leaveGroup},
+		{"POST", "/admin/users/{user}/permissions/add/{$}", manager, a.openGate},
+		{"POST", "/admin/users/{user}/permissions/{permission}/suspend/{$}", manager, a.suspendHeld},
+		{"POST", "/admin/users/{user}/permissions/{permission}/resume/{$}", manager, a.resumeHeld},
+		{"POST", "/admin/users/{user}/permissions/{permission}/remove/{$}", manager, a.removeHeld},
+		{"POST", "/admin/users/{user}/tokens/{token}/revoke/{$}", manager, a.revokeToken},
+		{"GET", "/admin/users/{user}/tokens/revoke/{$}", manager, a.confirmRevokeTokens},
+		{"POST", "/admin/users/{user}/tokens/revoke/{$}", manager, a.revokeTokens},
+		{"GET", "/admin/users/{user}/devices/{device}/lost/{$}", manager, a.confirmLost},
+		{"POST", "/admin/users/{user}/devices/{device}/lost/{$}", manager, a.reportLost},
+
+		{"GET", "/admin/groups/{$}", viewer, a.groupList},
+		{"GET", "/admin/groups/new/{$}", manager, a.newGroup},
+		{"POST", "/admin/groups/new/{$}", manager, a.createGroup},
+		{"GET", "/admin/groups/{group}/{$}", viewer, a.groupPage},
+		{"GET", "/admin/groups/{group}/edit/{$}", manager, a.editGroup},
+		{"POST", "/admin/groups/{group}/edit/{$}", manager, a.renameGroup},
+		{"GET", "/admin/groups/{group}/delete/{$}", manager, a.confirmDeleteGroup},
+		{"POST", "/admin/groups/{group}/delete/{$}", manager, a.deleteGroup},
+		{"POST", "/admin/groups/{group}/members/add/{$}", manager, a.addMember},
+		{"POST", "/admin/groups/{group}/members/{user}/remove/{$}", manager, a.leaveGroup},
+		{"GET", "/admin/groups/{group}/members/paste/{$}", manager, a.pasteMembers},
+		{"POST", "/admin/groups/{group}/members/paste/{$}", manager, a.readMembers},
+		{"POST", "/admin/groups/{group}/permissions/add/{$}", manager, a.openGate},
+		{"POST", "/admin/groups/{group}/permissions/{permission}/suspend/{$}", manager, a.suspendHeld},
+		{"POST", "/admin/groups/{group}/permissions/{permission}/resume/{$}", manager, a.resumeHeld},
+		{"POST", "/admin/groups/{group}/permissions/{permission}/remove/{$}", manager, a.removeHeld},
 	}
 }
 
@@ -59,7 +105,9 @@ type section struct {
 // sections is the rail, in its order. The first three stand in the bar at the foot of a phone, the others under More.
 func sections() []section {
 	return []section{
+		{"people", "/admin/users/"},
 		{"gates", "/admin/gates/"},
+		{"groups", "/admin/groups/"},
 	}
 }
 

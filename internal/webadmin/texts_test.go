@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/registry"
 )
 
 // dynamicTexts are the keys that code puts together, by what they begin with.
@@ -39,6 +40,12 @@ func dynamicTexts() map[string][]string {
 		access.DeviceNotFound, access.DeviceMismatch, access.NoteUnavailable, access.NoteUnanswered,
 	} {
 		all["reason."] = append(all["reason."], string(r))
+	}
+	for _, c := range []registry.Cause{
+		registry.CauseSuspended, registry.CauseNotYet, registry.CauseOver, registry.CauseTakenAway, registry.CauseNoPermission, registry.CauseDevice, registry.CauseUserInactive,
+		registry.CauseUserDeleted, registry.CauseTokenNotYet, registry.CauseTokenOver, registry.CauseTokenIdle, registry.CauseTokenEnded,
+	} {
+		all["refused."] = append(all["refused."], string(c))
 	}
 	return all
 }
