@@ -32,7 +32,7 @@ type sample struct {
 }
 
 func samples() []sample {
-	return []sample{
+	return append(peopleSamples(), []sample{
 		{"login", func(v *visit, s string, _ int) page {
 			v.user, v.session = access.User{}, registry.Session{}
 			return &loginPage{frame: v.frame("", s), Username: textField("username", s), Password: textField("password", s), Next: s, Refusal: s}
@@ -79,7 +79,7 @@ func samples() []sample {
 				Events: slices.Repeat([]eventRow{event}, rows),
 			}
 		}},
-	}
+	}...)
 }
 
 // textField is a field in which everything is s.

@@ -38,7 +38,7 @@ func rightsOf(x *site) []rights {
 	gate := strings.TrimSuffix(gatePath(g.ID), "/")
 	permission := fmt.Sprintf("%s/permissions/%d", gate, p.ID)
 	subject := fmt.Sprintf("subject=group:%d", staff.ID)
-	return []rights{
+	return append(peopleRights(x), []rights{
 		{"GET /admin/static/{file}", asset, "", ok, ok, ok, ok},
 		{"GET /admin/login/{$}", "", "", ok, moved, moved, moved},
 		{"POST /admin/login/{$}", "", "", bad, bad, bad, bad},
@@ -62,7 +62,7 @@ func rightsOf(x *site) []rights {
 		{"GET /admin/gates/{gate}/delete/{$}", gate + "/delete/", "", signIn, no, no, ok},
 		{"POST /admin/gates/{gate}/permissions/{permission}/remove/{$}", permission + "/remove/", "", signIn, no, moved, http.StatusNotFound}, // the manager has removed it
 		{"POST /admin/gates/{gate}/delete/{$}", gate + "/delete/", fmt.Sprintf("version=%d", g.Version), signIn, no, no, http.StatusConflict}, // the owner has changed it
-	}
+	}...)
 }
 
 func TestRolesAndRoutes(t *testing.T) {
@@ -123,13 +123,16 @@ func TestPagesShowWhatARoleMayDo(t *testing.T) {
 	front := x.town()
 	for _, who := range []string{"viewer", "manager", "owner"} {
 		b := x.as(who)
-		for _, path := range []string{"/admin/gates/", gatePath(front.ID), gatePath(front.ID) + "?who=a", "/admin/account/"} {
+		for _, path := range append(x.peoplePaths(), "/admin/gates/", gatePath(front.ID), gatePath(front.ID)+"?who=a", "/admin/account/") {
 			page := b.get(path).want(t, path, http.StatusOK)
 			base := must(url.Parse(path))(t)
 			for _, target := range targets(t, page.body) {
 				u := base.ResolveReference(must(url.Parse(target.url))(t))
 				_, pattern := x.admin.mux.Handler(&http.Request{Method: target.method, URL: u, Host: "localhost"})
 				rt, there := x.admin.table[pattern]
+				if !there && awaited(u.Path) {
+					continue
+				}
 				if !there {
 					t.Errorf("%s as %s leads to %s %s, which is no route", path, who, target.method, u)
 					continue
