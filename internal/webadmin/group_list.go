@@ -9,12 +9,12 @@ import (
 // pastePage takes a list of people for a group, and says whom each line means before anything is changed.
 type pastePage struct {
 	frame
-	Group    groupChip
-	List     string
-	Error    string
-	Read     bool // the list was looked at
-	Join     []bulkRow
-	Lines    []listedRow // those that add nobody
+	Group groupChip
+	List  string
+	Error string
+	Read  bool // the list was looked at
+	Join  []bulkRow
+	Lines []listedRow // those that add nobody
 }
 
 // listedRow is a line of a list that adds nobody, and why.

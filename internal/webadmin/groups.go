@@ -184,7 +184,7 @@ type groupPage struct {
 	Gate    string
 	Gates   []gateFound // that the box found
 	Reach   []reach
-	More    pager // of the gates
+	Gated   pager // of the gates
 }
 
 // memberFound is somebody whom the box found.
@@ -264,7 +264,7 @@ func (a *Admin) fillGroupReach(r *http.Request, p *groupPage) error {
 		p.Reach[i].Passes = p.Reach[i].Passes || row.State == "on"
 	}
 	if len(list) > 0 {
-		p.More = pagerOf(r, "from", list[len(list)-1].ID, more)
+		p.Gated = pagerOf(r, "from", list[len(list)-1].ID, more)
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func peopleSamples() []sample {
 		{"group", func(v *visit, s string, rows int) page {
 			return &groupPage{
 				frame: v.frame("groups", s), Group: access.Group{ID: 1, Name: s}, Who: s, Found: slices.Repeat([]memberFound{{1, s, s, rows > 1}}, rows),
-				Members: slices.Repeat([]userRow{person(s)}, rows), Pager: pages, Gate: s, Gates: found(s, rows), Reach: reached(s, rows), More: pages,
+				Members: slices.Repeat([]userRow{person(s)}, rows), Pager: pages, Gate: s, Gates: found(s, rows), Reach: reached(s, rows), Gated: pages,
 			}
 		}},
 		{"group_paste", func(v *visit, s string, rows int) page {

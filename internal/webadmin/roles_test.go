@@ -121,9 +121,10 @@ func TestRolesAndRoutes(t *testing.T) {
 func TestPagesShowWhatARoleMayDo(t *testing.T) {
 	x := newSite(t, store.SQLite, nil)
 	front := x.town()
+	paths := append(x.peoplePaths(), "/admin/gates/", gatePath(front.ID), gatePath(front.ID)+"?who=a", "/admin/account/")
 	for _, who := range []string{"viewer", "manager", "owner"} {
 		b := x.as(who)
-		for _, path := range append(x.peoplePaths(), "/admin/gates/", gatePath(front.ID), gatePath(front.ID)+"?who=a", "/admin/account/") {
+		for _, path := range paths {
 			page := b.get(path).want(t, path, http.StatusOK)
 			base := must(url.Parse(path))(t)
 			for _, target := range targets(t, page.body) {
