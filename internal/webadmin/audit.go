@@ -254,7 +254,7 @@ func pathOfChange(c access.Change, named registry.Objects) string {
 	switch c.Object {
 	case access.ObjectUser, access.ObjectMember, access.ObjectRole:
 		if u, ok := named.Users[c.ObjectID]; ok && u.DeletedAt.IsZero() {
-			return fmt.Sprintf("/admin/users/%d/", c.ObjectID)
+			return userPath(c.ObjectID)
 		}
 	case access.ObjectGate:
 		if g, ok := named.Gates[c.ObjectID]; ok && g.DeletedAt.IsZero() {
@@ -262,7 +262,7 @@ func pathOfChange(c access.Change, named registry.Objects) string {
 		}
 	case access.ObjectGroup:
 		if g, ok := named.Groups[c.ObjectID]; ok && g.DeletedAt.IsZero() {
-			return fmt.Sprintf("/admin/groups/%d/", c.ObjectID)
+			return groupPath(c.ObjectID)
 		}
 	case access.ObjectDevice:
 		if d, ok := named.Devices[c.ObjectID]; ok && d.DeletedAt.IsZero() {

@@ -251,7 +251,7 @@ func TestPagesInChromium(t *testing.T) {
 	source := axe(t)
 	screens := os.Getenv("OPENWAY_SCREENS") != ""
 	w := openTab(t, openChromium(t))
-	for _, page := range visits(front.ID) {
+	for _, page := range append(x.peopleVisits(), visits(front.ID)...) {
 		for _, lang := range languages() {
 			for _, theme := range []string{"light", "dark"} {
 				name := page.name + "-" + theme + "-" + string(lang)

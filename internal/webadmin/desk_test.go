@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,54 @@ import (
 	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/storetest"
 )
+
+// deskRights are the lines of rightsOf about access, phones, the audit, the search and the settings.
+func deskRights(x *site) []rights {
+	const (
+		ok    = http.StatusOK
+		moved = http.StatusSeeOther
+		no    = http.StatusForbidden
+		bad   = http.StatusUnprocessableEntity
+	)
+	nora := x.user("nora")
+	phone := x.device(nora, "Pixel")
+	device := strings.TrimSuffix(devicePath(phone.ID), "/")
+	seen := "seen=" + url.QueryEscape(deviceSeen(phone))
+	newDevice := fmt.Sprintf("/admin/devices/new/?user=%d", nora.ID)
+	south := x.gate("south", "South")
+	cell := fmt.Sprintf("group=%d&gate=%d&seen=0&state=none", x.group("Roadies").ID, south.ID)
+	site := must(x.desk.Site(x.t.Context()))(x.t)
+	return []rights{
+		{"GET /admin/access/{$}", "", "", signIn, ok, ok, ok},
+		{"POST /admin/access/cell/{$}", "", cell, signIn, no, moved, moved},
+		{"GET /admin/devices/{$}", "", "", signIn, ok, ok, ok},
+		{"GET /admin/devices/new/{$}", "", "", signIn, no, ok, ok},
+		{"POST /admin/devices/new/{$}", newDevice, "name=" + strings.Repeat("x", 101), signIn, no, bad, bad},
+		{"GET /admin/devices/{device}/{$}", device + "/", "", signIn, ok, ok, ok},
+		{"GET /admin/devices/{device}/edit/{$}", device + "/edit/", "", signIn, no, ok, ok},
+		{"POST /admin/devices/{device}/edit/{$}", device + "/edit/", fmt.Sprintf("version=%d&name=Pixel", phone.Version), signIn, no, moved, moved},
+		{"GET /admin/devices/{device}/bind/{$}", device + "/bind/", "", signIn, no, ok, ok},
+		{"POST /admin/devices/{device}/bind/{$}", device + "/bind/", fmt.Sprintf("version=%d&user=%d", phone.Version, nora.ID), signIn, no, moved, moved},
+		{"POST /admin/devices/{device}/reactivate/{$}", device + "/reactivate/", "", signIn, no, moved, moved},
+		{"GET /admin/devices/{device}/token/{$}", device + "/token/", "", signIn, no, ok, ok},
+		{"POST /admin/devices/{device}/token/{$}", device + "/token/", seen, signIn, no, ok, http.StatusConflict}, // the manager has made another one
+		{"GET /admin/devices/{device}/lost/{$}", device + "/lost/", "", signIn, no, ok, ok},
+		{"POST /admin/devices/{device}/lost/{$}", device + "/lost/", "", signIn, no, http.StatusConflict, http.StatusConflict}, // from no page
+		{"POST /admin/devices/{device}/revoke/{$}", device + "/revoke/", "", signIn, no, moved, moved},
+		{"GET /admin/devices/{device}/delete/{$}", device + "/delete/", "", signIn, no, ok, ok},
+		{"POST /admin/devices/{device}/delete/{$}", device + "/delete/", "", signIn, no, http.StatusConflict, http.StatusConflict},
+		{"GET /admin/audit/{$}", "", "", signIn, ok, ok, ok},
+		{"GET /admin/audit/export/{$}", "/admin/audit/export/?format=csv", "", signIn, ok, ok, ok},
+		{"GET /admin/search/{$}", "/admin/search/?q=n", "", signIn, ok, ok, ok},
+		{"GET /admin/settings/{$}", "", "", signIn, no, no, ok},
+		{"POST /admin/settings/{$}", "", fmt.Sprintf("version=%d&zone=UTC&default_release_ms=800&retention_days=0", site.Version), signIn, no, no, moved},
+	}
+}
+
+// deskPaths are these pages, on the site of town.
+func (x *site) deskPaths(front access.Gate) []string {
+	return []string{"/admin/access/", accessPath("gate", front.ID), accessPath("group", 1), "/admin/devices/", devicePath(1), "/admin/audit/", "/admin/search/?q=front"}
+}
 
 // seen is what the form of a page about a phone says that it saw.
 func (a answer) seen(t *testing.T) string {

@@ -20,11 +20,11 @@ type devicesPage struct {
 	Search  string
 	State   string // "active", "revoked", "" = all
 	States  []option
-	Devices []deviceRow
+	Devices []phoneRow
 	Pager   pager
 }
 
-type deviceRow struct {
+type phoneRow struct {
 	Path, Name, Android string
 	Owner, Username     string
 	Active              bool
@@ -33,16 +33,6 @@ type deviceRow struct {
 
 // ownersFound is how many people a search among the devices brings along with their phones: each is a query.
 const ownersFound = 10
-
-func devicePath(id int64) string { return fmt.Sprintf("/admin/devices/%d/", id) }
-
-// deviceName is how a phone is called.
-func (v *visit) deviceName(d access.Device) string {
-	if d.Name != "" {
-		return d.Name
-	}
-	return v.t("devices.unnamed", strconv.FormatInt(d.ID, 10))
-}
 
 func (a *Admin) deviceList(w http.ResponseWriter, r *http.Request) error {
 	v, ctx, q := visitOf(r), r.Context(), r.URL.Query()
@@ -90,7 +80,7 @@ func (a *Admin) deviceList(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, d := range list {
 		u := named.Users[d.UserID]
-		p.Devices = append(p.Devices, deviceRow{
+		p.Devices = append(p.Devices, phoneRow{
 			Path: devicePath(d.ID), Name: v.deviceName(d), Android: d.AndroidDeviceID, Owner: namedUser(u), Username: u.Username, Active: d.Active, Added: v.moment(d.CreatedAt),
 		})
 	}
@@ -129,8 +119,8 @@ type devicePage struct {
 	Events   []eventRow
 }
 
-// deviceOf is the device that the path names, with its owner.
-func (a *Admin) deviceOf(r *http.Request) (d access.Device, u access.User, err error) {
+// phoneOf is the device that the path names, with its owner.
+func (a *Admin) phoneOf(r *http.Request) (d access.Device, u access.User, err error) {
 	id, err := pathID(r, "device")
 	if err != nil {
 		return d, u, err
@@ -144,7 +134,7 @@ func (a *Admin) deviceOf(r *http.Request) (d access.Device, u access.User, err e
 
 func (a *Admin) devicePage(w http.ResponseWriter, r *http.Request) error {
 	v, ctx := visitOf(r), r.Context()
-	d, u, err := a.deviceOf(r)
+	d, u, err := a.phoneOf(r)
 	if err != nil {
 		return err
 	}
@@ -273,7 +263,7 @@ func (a *Admin) deviceFaults(w http.ResponseWriter, v *visit, p *deviceForm, err
 }
 
 func (a *Admin) editDevice(w http.ResponseWriter, r *http.Request) error {
-	d, u, err := a.deviceOf(r)
+	d, u, err := a.phoneOf(r)
 	if err != nil {
 		return err
 	}
@@ -289,7 +279,7 @@ func (a *Admin) updateDevice(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	now, u, err := a.deviceOf(r)
+	now, u, err := a.phoneOf(r)
 	if err != nil {
 		return err
 	}
@@ -310,7 +300,7 @@ func (a *Admin) updateDevice(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *Admin) chooseDeviceOwner(w http.ResponseWriter, r *http.Request) error {
-	d, u, err := a.deviceOf(r)
+	d, u, err := a.phoneOf(r)
 	if err != nil {
 		return err
 	}
@@ -330,7 +320,7 @@ func (a *Admin) bindDevice(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d, _, err := a.deviceOf(r)
+	d, _, err := a.phoneOf(r)
 	if err != nil {
 		return err
 	}
@@ -403,7 +393,7 @@ func (a *Admin) askAbout(w http.ResponseWriter, v *visit, d access.Device, p *de
 // askDevice makes a handler that asks before something is done to a phone.
 func (a *Admin) askDevice(about func(r *http.Request, d access.Device, u access.User) (*deviceAct, error)) func(w http.ResponseWriter, r *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		d, u, err := a.deviceOf(r)
+		d, u, err := a.phoneOf(r)
 		if err != nil {
 			return err
 		}
@@ -421,7 +411,7 @@ func (a *Admin) doDevice(about func(r *http.Request, d access.Device, u access.U
 		if err := readForm(r); err != nil {
 			return err
 		}
-		d, u, err := a.deviceOf(r)
+		d, u, err := a.phoneOf(r)
 		if err != nil {
 			return err
 		}

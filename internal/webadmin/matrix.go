@@ -191,7 +191,7 @@ func (a *Admin) cells(w http.ResponseWriter, r *http.Request) error {
 	var next string
 	if p.Axis == "group" {
 		g := m.Groups.List[0]
-		p.Chosen, p.Page, next = groupHead(g), fmt.Sprintf("/admin/groups/%d/", g.ID), m.Gates.Next
+		p.Chosen, p.Page, next = groupHead(g), groupPath(g.ID), m.Gates.Next
 		for _, gate := range m.Gates.List {
 			p.Rows = append(p.Rows, v.cellRow(gateHead(gate), m.Cell(g.ID, gate.ID)))
 		}

@@ -33,7 +33,7 @@ type sample struct {
 }
 
 func samples() []sample {
-	return []sample{
+	return append(peopleSamples(), []sample{
 		{"login", func(v *visit, s string, _ int) page {
 			v.user, v.session = access.User{}, registry.Session{}
 			return &loginPage{frame: v.frame("", s), Username: textField("username", s), Password: textField("password", s), Next: s, Refusal: s}
@@ -113,8 +113,8 @@ func samples() []sample {
 			return p
 		}},
 		{"devices", func(v *visit, s string, rows int) page {
-			row := deviceRow{Path: "/admin/devices/1/", Name: s, Android: s, Owner: s, Username: s, Active: rows == 1, Added: v.moment(v.now)}
-			return &devicesPage{frame: v.frame("devices", s), Search: s, States: []option{{"/admin/devices/", s, true}}, Devices: slices.Repeat([]deviceRow{row}, rows)}
+			row := phoneRow{Path: "/admin/devices/1/", Name: s, Android: s, Owner: s, Username: s, Active: rows == 1, Added: v.moment(v.now)}
+			return &devicesPage{frame: v.frame("devices", s), Search: s, States: []option{{"/admin/devices/", s, true}}, Devices: slices.Repeat([]phoneRow{row}, rows)}
 		}},
 		{"device", func(v *visit, s string, rows int) page {
 			event := eventRow{Path: "/admin/events/1/", At: v.moment(v.now), Gate: s, Outcome: access.Allow, Why: s, Count: rows}
@@ -199,7 +199,7 @@ func samples() []sample {
 				Events: slices.Repeat([]eventRow{event}, rows),
 			}
 		}},
-	}
+	}...)
 }
 
 // textField is a field in which everything is s.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,15 +39,7 @@ func rightsOf(x *site) []rights {
 	gate := strings.TrimSuffix(gatePath(g.ID), "/")
 	permission := fmt.Sprintf("%s/permissions/%d", gate, p.ID)
 	subject := fmt.Sprintf("subject=group:%d", staff.ID)
-	nora := x.user("nora")
-	phone := x.device(nora, "Pixel")
-	device := strings.TrimSuffix(devicePath(phone.ID), "/")
-	seen := "seen=" + url.QueryEscape(deviceSeen(phone))
-	newDevice := fmt.Sprintf("/admin/devices/new/?user=%d", nora.ID)
-	south := x.gate("south", "South")
-	cell := fmt.Sprintf("group=%d&gate=%d&seen=0&state=none", staff.ID, south.ID)
-	site := must(x.desk.Site(x.t.Context()))(x.t)
-	return []rights{
+	return slices.Concat(peopleRights(x), deskRights(x), []rights{
 		{"GET /admin/static/{file}", asset, "", ok, ok, ok, ok},
 		{"GET /admin/login/{$}", "", "", ok, moved, moved, moved},
 		{"POST /admin/login/{$}", "", "", bad, bad, bad, bad},
@@ -75,31 +68,7 @@ func rightsOf(x *site) []rights {
 		{"GET /admin/gates/{gate}/delete/{$}", gate + "/delete/", "", signIn, no, no, ok},
 		{"POST /admin/gates/{gate}/permissions/{permission}/remove/{$}", permission + "/remove/", "", signIn, no, moved, http.StatusNotFound}, // the manager has removed it
 		{"POST /admin/gates/{gate}/delete/{$}", gate + "/delete/", fmt.Sprintf("version=%d", g.Version), signIn, no, no, http.StatusConflict}, // the owner has changed it
-
-		{"GET /admin/access/{$}", "", "", signIn, ok, ok, ok},
-		{"POST /admin/access/cell/{$}", "", cell, signIn, no, moved, moved},
-		{"GET /admin/devices/{$}", "", "", signIn, ok, ok, ok},
-		{"GET /admin/devices/new/{$}", "", "", signIn, no, ok, ok},
-		{"POST /admin/devices/new/{$}", newDevice, "name=" + strings.Repeat("x", 101), signIn, no, bad, bad},
-		{"GET /admin/devices/{device}/{$}", device + "/", "", signIn, ok, ok, ok},
-		{"GET /admin/devices/{device}/edit/{$}", device + "/edit/", "", signIn, no, ok, ok},
-		{"POST /admin/devices/{device}/edit/{$}", device + "/edit/", fmt.Sprintf("version=%d&name=Pixel", phone.Version), signIn, no, moved, moved},
-		{"GET /admin/devices/{device}/bind/{$}", device + "/bind/", "", signIn, no, ok, ok},
-		{"POST /admin/devices/{device}/bind/{$}", device + "/bind/", fmt.Sprintf("version=%d&user=%d", phone.Version, nora.ID), signIn, no, moved, moved},
-		{"POST /admin/devices/{device}/reactivate/{$}", device + "/reactivate/", "", signIn, no, moved, moved},
-		{"GET /admin/devices/{device}/token/{$}", device + "/token/", "", signIn, no, ok, ok},
-		{"POST /admin/devices/{device}/token/{$}", device + "/token/", seen, signIn, no, ok, http.StatusConflict}, // the manager has made another one
-		{"GET /admin/devices/{device}/lost/{$}", device + "/lost/", "", signIn, no, ok, ok},
-		{"POST /admin/devices/{device}/lost/{$}", device + "/lost/", "", signIn, no, http.StatusConflict, http.StatusConflict}, // from no page
-		{"POST /admin/devices/{device}/revoke/{$}", device + "/revoke/", "", signIn, no, moved, moved},
-		{"GET /admin/devices/{device}/delete/{$}", device + "/delete/", "", signIn, no, ok, ok},
-		{"POST /admin/devices/{device}/delete/{$}", device + "/delete/", "", signIn, no, http.StatusConflict, http.StatusConflict},
-		{"GET /admin/audit/{$}", "", "", signIn, ok, ok, ok},
-		{"GET /admin/audit/export/{$}", "/admin/audit/export/?format=csv", "", signIn, ok, ok, ok},
-		{"GET /admin/search/{$}", "/admin/search/?q=n", "", signIn, ok, ok, ok},
-		{"GET /admin/settings/{$}", "", "", signIn, no, no, ok},
-		{"POST /admin/settings/{$}", "", fmt.Sprintf("version=%d&zone=UTC&default_release_ms=800&retention_days=0", site.Version), signIn, no, no, moved},
-	}
+	})
 }
 
 func TestRolesAndRoutes(t *testing.T) {
@@ -158,15 +127,20 @@ func TestRolesAndRoutes(t *testing.T) {
 func TestPagesShowWhatARoleMayDo(t *testing.T) {
 	x := newSite(t, store.SQLite, nil)
 	front := x.town()
+	paths := append(x.peoplePaths(), x.deskPaths(front)...)
+	paths = append(paths, "/admin/gates/", gatePath(front.ID), gatePath(front.ID)+"?who=a", "/admin/account/")
 	for _, who := range []string{"viewer", "manager", "owner"} {
 		b := x.as(who)
-		for _, path := range []string{"/admin/gates/", gatePath(front.ID), gatePath(front.ID) + "?who=a", "/admin/account/", "/admin/access/", accessPath("gate", front.ID), accessPath("group", 1), "/admin/devices/", devicePath(1), "/admin/audit/", "/admin/search/?q=front"} {
+		for _, path := range paths {
 			page := b.get(path).want(t, path, http.StatusOK)
 			base := must(url.Parse(path))(t)
 			for _, target := range targets(t, page.body) {
 				u := base.ResolveReference(must(url.Parse(target.url))(t))
 				_, pattern := x.admin.mux.Handler(&http.Request{Method: target.method, URL: u, Host: "localhost"})
 				rt, there := x.admin.table[pattern]
+				if !there && awaited(u.Path) {
+					continue
+				}
 				if !there {
 					t.Errorf("%s as %s leads to %s %s, which is no route", path, who, target.method, u)
 					continue

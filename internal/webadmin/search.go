@@ -1,7 +1,6 @@
 package webadmin
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -42,7 +41,7 @@ func (a *Admin) search(w http.ResponseWriter, r *http.Request) error {
 	}
 	people, gates, groups := foundKind{Name: "people", Text: v.t("search.people")}, foundKind{Name: "gates", Text: v.t("nav.gates")}, foundKind{Name: "groups", Text: v.t("search.groups")}
 	for _, u := range found.Users {
-		row := foundRow{Path: fmt.Sprintf("/admin/users/%d/", u.ID), Name: fullName(u), Sub: u.Username}
+		row := foundRow{Path: userPath(u.ID), Name: fullName(u), Sub: u.Username}
 		if !u.Active {
 			row.Off = v.t("search.inactive")
 		}
@@ -53,7 +52,7 @@ func (a *Admin) search(w http.ResponseWriter, r *http.Request) error {
 		gates.Rows = append(gates.Rows, foundRow{Path: gatePath(g.ID), Name: h.Name, Sub: h.Sub})
 	}
 	for _, g := range found.Groups {
-		groups.Rows = append(groups.Rows, foundRow{Path: fmt.Sprintf("/admin/groups/%d/", g.ID), Name: g.Name})
+		groups.Rows = append(groups.Rows, foundRow{Path: groupPath(g.ID), Name: g.Name})
 	}
 	for _, k := range []struct {
 		foundKind

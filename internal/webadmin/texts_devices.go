@@ -8,7 +8,6 @@ func deviceTexts() map[string]words {
 		"device.revoked": {"revoked", "отключён"},
 
 		"devices.all":             {"all", "все"},
-		"devices.unnamed":         {"Phone %s", "Телефон %s"},
 		"devices.search":          {"Find by owner, name or Android id", "Владелец, название или Android id"},
 		"devices.device":          {"Device", "Телефон"},
 		"devices.owner":           {"Owner", "Владелец"},
