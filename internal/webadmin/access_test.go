@@ -1,14 +1,20 @@
 package webadmin
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/registry"
 	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/storetest"
 )
@@ -115,6 +121,91 @@ func TestMatrixIsFilteredOnBothAxes(t *testing.T) {
 	if page := b.get("/admin/access/?groups=west"); !page.shows("Nothing matches") {
 		t.Errorf("nothing matches:\n%s", page.body)
 	}
+}
+
+// In the browser: by the pointer and by the keyboard, undone, and told when somebody else was faster.
+func TestMatrixInChromium(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	var gates []access.Gate
+	for _, name := range []string{"North", "East", "South"} {
+		gates = append(gates, x.gate(strings.ToLower(name), name))
+	}
+	staff, crew := x.group("Staff"), x.group("Crew")
+	x.grant(access.Permission{GroupID: crew.ID, GateID: gates[2].ID, ValidUntil: time.Now().Add(time.Hour)})
+	stateOf := func(group access.Group, gate access.Gate) registry.CellState {
+		m := must(x.desk.Matrix(t.Context(), registry.MatrixQuery{GroupID: group.ID, GateID: gate.ID}))(t)
+		return m.Cell(group.ID, gate.ID).State
+	}
+	w := openTab(t, openChromium(t))
+	w.keep(t, x, x.as("manager"))
+	// until waits for a condition of the page.
+	until := func(what, condition string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(w.ctx, time.Minute)
+		defer cancel()
+		if err := chromedp.Do(ctx, func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+			_, err := chromedp.Poll[bool](condition)(ctx, target)
+			return chromedp.Void{}, err
+		}); err != nil {
+			t.Fatalf("%s: %s never came true: %v; the bar says %q", what, condition, err, ask(t, w, chromedp.TextContent(chromedp.CSS(".matrix-bar p"))))
+		}
+	}
+	says := func(text string) string { return fmt.Sprintf(`document.querySelector(".matrix-bar p").textContent.includes(%q)`, text) }
+	at := func(row, column int) string {
+		return fmt.Sprintf(`document.activeElement === document.querySelector("tbody tr:nth-child(%d) td:nth-child(%d)")`, row, column+1)
+	}
+	w.run(t, chromedp.Navigate(x.url+"/admin/access/"), chromedp.Click(chromedp.CSS("tbody tr:nth-child(1) td:nth-child(2)")))
+	until("a click", says("Saved: Staff may pass North."))
+	if s := stateOf(staff, gates[0]); s != registry.CellAllowed {
+		t.Errorf("saved as %s", s)
+	}
+	w.run(t, chromedp.Click(chromedp.CSS(".matrix-bar button")))
+	until("undo", says("Staff has no permission at North."))
+	if s := stateOf(staff, gates[0]); s != registry.CellNone {
+		t.Errorf("undone to %s", s)
+	}
+	until("the focus after undoing", at(1, 1))
+	for _, step := range []struct {
+		key         string
+		row, column int
+	}{{kb.ArrowRight, 1, 2}, {kb.ArrowDown, 2, 2}, {kb.ArrowDown, 2, 2}, {kb.Home, 2, 1}, {kb.ArrowLeft, 2, 1}, {kb.End, 2, 3}, {kb.ArrowUp, 1, 3}, {kb.ArrowRight, 1, 3}} {
+		w.run(t, chromedp.KeyEvent(step.key))
+		until("the key "+strconv.Quote(step.key), at(step.row, step.column))
+	}
+	w.run(t, chromedp.KeyEvent(" "))
+	until("the space bar", says("Saved: Staff may pass South."))
+	w.run(t, chromedp.KeyEvent(" "))
+	until("the space bar again", says("Saved: Staff is suspended at South."))
+	if s := stateOf(staff, gates[2]); s != registry.CellSuspended {
+		t.Errorf("saved as %s", s)
+	}
+	if n := ask(t, w, chromedp.Evaluate[int](`document.querySelectorAll("tbody [tabindex='0']").length`)); n != 1 {
+		t.Errorf("%d cells are reached by Tab, want 1", n)
+	}
+
+	// Permissions with dates are not changed in passing.
+	w.run(t, chromedp.Click(chromedp.CSS("td.mixed")))
+	until("a mixed cell", says("mixed"))
+	if s := stateOf(crew, gates[2]); s != registry.CellNone {
+		t.Errorf("a mixed cell became %s", s)
+	}
+
+	// Somebody else is faster.
+	x.grant(access.Permission{GroupID: crew.ID, GateID: gates[1].ID})
+	w.run(t, chromedp.Click(chromedp.CSS("tbody tr:nth-child(2) td:nth-child(3)")))
+	until("somebody else was faster", says("Not saved: somebody else changed Crew at East"))
+	until("the cell as it is", `document.querySelector("tbody tr:nth-child(2) td:nth-child(3)").classList.contains("allowed")`)
+	w.run(t, chromedp.Click(chromedp.CSS("tbody tr:nth-child(2) td:nth-child(3)")))
+	until("after having seen it", says("Saved: Crew is suspended at East."))
+	for _, s := range w.gone() {
+		if !strings.Contains(s, "409") {
+			t.Errorf("the browser says: %s", s)
+		}
+	}
+
+	// "/" goes to the search of the frame.
+	w.run(t, chromedp.KeyEvent("/"))
+	until("the key /", `document.activeElement.hasAttribute("data-search")`)
 }
 
 // The largest page there is stays small enough to be quick.
