@@ -18,14 +18,19 @@ const busyTimeout = "5000"
 
 // sqliteURI is the file as the driver wants it, whatever characters its name has.
 func sqliteURI(path string, readOnly bool) (string, error) {
+	pragmas := []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(FAST)"}
+	if readOnly {
+		pragmas = append(pragmas, "query_only(1)")
+	}
+	return sqliteURIWith(path, pragmas...)
+}
+
+func sqliteURIWith(path string, pragmas ...string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
-	q := url.Values{"_pragma": {"busy_timeout(" + busyTimeout + ")", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(FAST)"}}
-	if readOnly {
-		q.Add("_pragma", "query_only(1)")
-	}
+	q := url.Values{"_pragma": append([]string{"busy_timeout(" + busyTimeout + ")"}, pragmas...)}
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: q.Encode()}).String(), nil
 }
 
@@ -52,6 +57,12 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 	readURI, err := sqliteURI(path, true)
 	if err != nil {
 		return err
+	}
+	if s.opt.Building { // 64 MiB of cache: the writer is all there is
+		if writeURI, err = sqliteURIWith(path, "journal_mode(OFF)", "synchronous(OFF)", "foreign_keys(1)", "cache_size(-65536)"); err != nil {
+			return err
+		}
+		readURI = writeURI
 	}
 	w, err := sql.Open("sqlite", writeURI)
 	if err != nil {
