@@ -68,15 +68,16 @@ func (r *Rebuild) copy(ctx context.Context) (err error) {
 	if r.seen, err = s.PolicyMark(ctx); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(r.New, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // VACUUM INTO takes an empty file; made by us, it has our mode
+	uri, err := sqliteURI(r.path, false)
 	if err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
+	db, err := sql.Open("sqlite", uri)
+	if err != nil {
 		return err
 	}
-	if _, err := s.read.ExecContext(ctx, `VACUUM INTO $1`, r.New); err != nil {
-		return fmt.Errorf("copy the database: %w", s.kind.fault(err))
+	if err := errors.Join(s.copyInto(ctx, db, r.New), db.Close()); err != nil {
+		return fmt.Errorf("copy the database: %w", err)
 	}
 	return nil
 }
