@@ -25,8 +25,10 @@ var allowed = map[string][]string{
 	"internal/eventlog":   {"internal/access"},
 	"internal/gatekeeper": {"internal/access", "internal/credential", "internal/decide", "internal/eventlog", "internal/throttle"},
 	"internal/registry":   {"internal/access", "internal/credential", "internal/sitefile", "internal/store"},
+	"internal/importer":   {"internal/access", "internal/credential", "internal/decide", "internal/store"},
 	"internal/httpapi":    {"api", "internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry", "internal/throttle"},
 	"internal/storetest":  {"internal/store"},
+	"internal/djangotest": {"internal/sitefile"},
 	"internal/goldentest": {},
 	"internal/arrows":     {},
 }

@@ -58,8 +58,8 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.opt.Building { // 64 MiB of cache: the writer is all there is
-		if writeURI, err = sqliteURIWith(path, "journal_mode(OFF)", "synchronous(OFF)", "foreign_keys(1)", "cache_size(-65536)"); err != nil {
+	if s.opt.Building { // 16 MiB of cache: the writer is all there is
+		if writeURI, err = sqliteURIWith(path, "journal_mode(OFF)", "synchronous(OFF)", "foreign_keys(1)", "cache_size(-16384)"); err != nil {
 			return err
 		}
 		readURI = writeURI
