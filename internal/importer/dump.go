@@ -49,6 +49,7 @@ func openDump(path, schema string) (source, error) {
 	return &dump{path: path, schema: schema, size: st.Size()}, nil
 }
 
+func (d *dump) name() string  { return d.path }
 func (d *dump) label() string { return "the dump " + d.path }
 func (d *dump) close() error  { return nil }
 

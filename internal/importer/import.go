@@ -75,25 +75,22 @@ func Read(ctx context.Context, o Options) (im *Import, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	im = &Import{o: o, began: time.Now(), most: mostPairs}
+	var from source
 	if o.Dump != "" {
-		im.from, err = openDump(o.Dump, o.Schema)
+		from, err = openDump(o.Dump, o.Schema)
 	} else {
-		im.from, err = openLive(ctx, o.From, o.Schema)
+		from, err = openLive(ctx, o.From, o.Schema)
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, im.Close())
-		}
-	}()
-	if im.site, err = readSite(ctx, im.from, &o); err != nil {
-		return nil, err
+	began := time.Now()
+	s, err := readSite(ctx, from, &o)
+	if err != nil {
+		return nil, errors.Join(err, from.close())
 	}
-	im.plan = planOf(im.site, &o, o.Now())
-	im.Report = Report{Source: im.from.label(), Tables: im.counts(), Notes: append([]Note{}, im.plan.list...), Conflicts: append([]string{}, im.plan.conflicts...)}
+	im = &Import{o: o, from: from, site: s, plan: planOf(s, &o, o.Now()), began: began, most: mostPairs}
+	im.Report = Report{Source: from.label(), Tables: im.counts(), Notes: append([]Note{}, im.plan.list...), Conflicts: append([]string{}, im.plan.conflicts...)}
 	return im, nil
 }
 

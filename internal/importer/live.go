@@ -17,12 +17,12 @@ import (
 // live is the running database, read in one snapshot: whatever people do meanwhile is not in it, and none of it is changed.
 type live struct {
 	conn   *pgx.Conn
-	name   string
+	where  string // database and host
 	schema string
 }
 
 // openLive connects and takes the snapshot. The rights to SELECT are enough.
-func openLive(ctx context.Context, address, schema string) (_ source, err error) {
+func openLive(ctx context.Context, address, schema string) (source, error) {
 	cfg, err := pgx.ParseConfig(address)
 	if err != nil {
 		return nil, errors.New("the URL of the Django database cannot be read: it looks like postgres://user:password@host:5432/name") // pgx's words may hold the password
@@ -32,38 +32,42 @@ func openLive(ctx context.Context, address, schema string) (_ source, err error)
 	}
 	cfg.RuntimeParams["application_name"] = "openway import"
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // no prepared statements, for a pooler's sake
-	l := &live{name: fmt.Sprintf("%s on %s", cfg.Database, cfg.Host), schema: schema}
+	l := &live{where: fmt.Sprintf("%s on %s", cfg.Database, cfg.Host), schema: schema}
 	if l.conn, err = pgx.ConnectConfig(ctx, cfg); err != nil {
 		return nil, l.fault("", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.close())
-		}
-	}()
+	if err := l.begin(ctx); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// begin takes the snapshot.
+func (l *live) begin(ctx context.Context) error {
 	for _, statement := range []string{
 		`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`,
 		`SET LOCAL client_encoding TO 'UTF8'`, `SET LOCAL DateStyle TO 'ISO'`, `SET LOCAL TimeZone TO 'UTC'`,
 		`SET LOCAL statement_timeout TO 0`, `SET LOCAL idle_in_transaction_session_timeout TO 0`,
 	} {
 		if _, err := l.conn.Exec(ctx, statement); err != nil {
-			return nil, l.fault("", err)
+			return l.fault("", err)
 		}
 	}
 	// A pooler that gives each statement a connection of its own has forgotten the transaction.
 	var level string
 	if err := l.conn.QueryRow(ctx, `SHOW transaction_isolation`).Scan(&level); err != nil {
-		return nil, l.fault("", err)
+		return l.fault("", err)
 	}
 	if level != "repeatable read" {
-		return nil, errPooler
+		return errPooler
 	}
-	return l, nil
+	return nil
 }
 
 var errPooler = errors.New("the Django database is behind a pooler that does not keep transactions (pgbouncer with pool_mode=statement): give the address of PostgreSQL itself")
 
-func (l *live) label() string { return "the database " + l.name }
+func (l *live) name() string  { return l.where }
+func (l *live) label() string { return "the database " + l.where }
 
 func (l *live) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -75,7 +79,7 @@ func (l *live) close() error {
 func (l *live) fault(table string, err error) error {
 	var reply *pgconn.PgError
 	if !errors.As(err, &reply) {
-		return fmt.Errorf("read the Django database %s: %w", l.name, err)
+		return fmt.Errorf("read the Django database %s: %w", l.where, err)
 	}
 	switch reply.Code {
 	case "42501":
@@ -88,7 +92,7 @@ func (l *live) fault(table string, err error) error {
 	case "08P01", "25P01":
 		return errPooler
 	}
-	return fmt.Errorf("read the Django database %s: %s", l.name, reply.Message)
+	return fmt.Errorf("read the Django database %s: %s", l.where, reply.Message)
 }
 
 func (l *live) read(ctx context.Context, want *reading) error {

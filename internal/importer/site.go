@@ -146,11 +146,15 @@ func readSite(ctx context.Context, from source, o *Options) (*site, error) {
 	if err := from.read(ctx, want); err != nil {
 		return nil, err
 	}
-	if err := want.complete(); err != nil {
-		return nil, err
+	err := want.complete()
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", from.name(), err)
 	}
 	s.sequences = want.sequences
-	return s, s.check()
+	return s, nil
 }
 
 // take keeps a row.

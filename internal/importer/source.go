@@ -11,7 +11,8 @@ import (
 type source interface {
 	// read tells the rows of the tables that are wanted, table by table, in an order of its own. It goes on when told again.
 	read(ctx context.Context, want *reading) error
-	// label names the source without its password.
+	// name is the source's without its password; label says what kind it is of, too.
+	name() string
 	label() string
 	close() error
 }
