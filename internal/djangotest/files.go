@@ -73,7 +73,7 @@ func Gzip(t testing.TB, b []byte) []byte {
 // Load loads a plain dump into a PostgreSQL database, with psql, as people restore it.
 func Load(t testing.TB, url, dump string) {
 	t.Helper()
-	c := exec.Command("psql", "--no-psqlrc", "--quiet", "--output=/dev/null", "--file="+dump, url)
+	c := exec.Command("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file="+dump, url)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("psql: %v\n%s", err, out)
 	}

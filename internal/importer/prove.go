@@ -72,7 +72,11 @@ func (o *original) decide(code, token string) access.Reason {
 	if !known {
 		return access.UnknownGate
 	}
-	u := o.tokens[token]
+	return o.atGate(gate, o.tokens[token])
+}
+
+// atGate answers for a gate that is known and the user whose token was presented; nil = nobody's.
+func (o *original) atGate(gate int64, u *djangoUser) access.Reason {
 	if u == nil || !u.active {
 		return access.TokenInvalid
 	}
@@ -95,9 +99,25 @@ const (
 
 // asked is a token that can be presented, and whether it is a device's.
 type asked struct {
-	token  string
-	device bool
-	user   *djangoUser
+	token           string
+	device, revoked bool
+	user            *djangoUser
+}
+
+// announced answers as the original would if it had what the notes announce: codes without outer spaces, and devices that count. why is the
+// reason that the answer may differ from the original's own; "" = it may not.
+func (o *original) announced(g djangoGate, t asked) (answer access.Reason, why string) {
+	if t.device {
+		why = whyDevice
+	}
+	if g.code != strings.TrimSpace(g.code) {
+		why = whyGate
+	}
+	answer = o.atGate(g.id, t.user)
+	if t.revoked && answer != access.TokenInvalid {
+		answer = access.DeviceInactive
+	}
+	return answer, why
 }
 
 // prove decides every pair of a token and a gate, or evenly chosen ones, by both rules at an instant (Unix microseconds).
@@ -106,12 +126,12 @@ func prove(s *site, is *decide.Snapshot, keys *credential.Keyring, at int64, mos
 	var list []asked
 	for _, t := range s.tokens {
 		if presentable(t.key) {
-			list = append(list, asked{t.key, false, s.byUser[t.user]})
+			list = append(list, asked{t.key, false, false, s.byUser[t.user]})
 		}
 	}
 	for _, d := range s.devices {
 		if presentable(d.token) && o.tokens[d.token] == nil {
-			list = append(list, asked{d.token, true, s.byUser[d.user]})
+			list = append(list, asked{d.token, true, !d.active, s.byUser[d.user]})
 		}
 	}
 	p := &Proof{Of: int64(len(list)) * int64(len(s.gates))}
@@ -139,12 +159,9 @@ func prove(s *site, is *decide.Snapshot, keys *credential.Keyring, at int64, mos
 				p.Equal++
 				continue
 			}
-			why := ""
-			switch {
-			case code != g.code:
-				why = whyGate
-			case t.device:
-				why = whyDevice
+			expected, why := o.announced(g, t)
+			if now != expected {
+				why = ""
 			}
 			p.differs(why, was, now, t, code)
 		}
