@@ -53,8 +53,12 @@ func (p *plan) tell(to access.PolicySink, keys *credential.Keyring) {
 	}
 	for i := range p.credentials {
 		c := p.credentials[i].key(keys)
+		until := int64(0)
+		if !c.ValidUntil.IsZero() {
+			until = c.ValidUntil.UnixMicro()
+		}
 		to.Credential(access.PolicyCredential{
-			ID: c.ID, UserID: c.UserID, DeviceID: c.DeviceID, Lookup: c.Lookup, Inactive: c.State == access.CredentialInactive, LastUsedDay: int32(c.LastUsedDay),
+			ValidUntil: until, ID: c.ID, UserID: c.UserID, DeviceID: c.DeviceID, Lookup: c.Lookup, Inactive: c.State == access.CredentialInactive, LastUsedDay: int32(c.LastUsedDay),
 		})
 	}
 }
@@ -129,7 +133,7 @@ func (im *Import) writeEvents(ctx context.Context, to *store.Import, m *eventMak
 	next, stop := stream(ctx, im.from, events, m.event)
 	defer stop()
 	step, n := im.o.step(stepEvents), int64(0)
-	_, err := to.Events(func() (*access.Event, error) {
+	_, err := to.Events(im.site.events.first, func() (*access.Event, error) {
 		if n%streamLength == 0 {
 			step(n, im.site.events.kept)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -239,23 +240,23 @@ func (im *Import) Credentials(list []access.Credential) error {
 }
 
 // importBatch is how many imported events make a batch.
-const importBatch = 10_000
+const importBatch = 1000
 
-// Events writes events with their ids, as batches of a lane of their own that is retired, and returns how many there were. next returns nil
-// after the last one; the event that it returns is its own again at the next call.
-func (im *Import) Events(next func() (*access.Event, error)) (n int64, err error) {
+// Events writes events with their ids, as batches of a lane of their own, and returns how many there were. They count as recorded when they
+// occurred, and the lane as retired when the first of them did, so that nobody takes them for news. next returns nil after the last one; the
+// event that it returns is its own again at the next call.
+func (im *Import) Events(first time.Time, next func() (*access.Event, error)) (n int64, err error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	var writer int64
-	err = im.queryRow(`INSERT INTO writer (host, pid, started_at, retired_at) VALUES ($1, $2, $3, $3) RETURNING id`, host, os.Getpid(), micros(im.Now)).Scan(&writer)
+	err = im.queryRow(`INSERT INTO writer (host, pid, started_at, retired_at) VALUES ($1, $2, $3, $3) RETURNING id`, host, os.Getpid(), micros(first)).Scan(&writer)
 	if err != nil {
 		return 0, fmt.Errorf("claim a writer: %w", err)
 	}
-	type batch struct{ count, oldest int64 }
+	type batch struct{ count, oldest, newest int64 }
 	var batches []batch
-	now := micros(im.Now)
 	row := make([]any, 0, 1+eventColumnCount)
 	write := func() (err error) {
 		n, err = im.copy("events", eventColumnNames(), func() ([]any, error) {
@@ -269,8 +270,8 @@ func (im *Import) Events(next func() (*access.Event, error)) (n int64, err error
 			}
 			b := &batches[len(batches)-1]
 			b.count++
-			b.oldest = min(b.oldest, at)
-			row = append(row[:0], e.ID, string(access.DecisionEvent), at, now, writer, int64(len(batches)), orNull(e.GateID), textOrNull(e.PresentedGate), orNull(e.UserID),
+			b.oldest, b.newest = min(b.oldest, at), max(b.newest, at)
+			row = append(row[:0], e.ID, string(access.DecisionEvent), at, at, writer, int64(len(batches)), orNull(e.GateID), textOrNull(e.PresentedGate), orNull(e.UserID),
 				orNull(e.CredentialID), orNull(e.DeviceID), nil, nil, int64(ImportedVersion), string(e.Decision), string(e.Reason), countOf(e), nil,
 				e.Address, e.RequestID, e.Fingerprint)
 			return row, nil
@@ -283,7 +284,7 @@ func (im *Import) Events(next func() (*access.Event, error)) (n int64, err error
 	}
 	for i, b := range batches {
 		_, err := im.exec(`INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-			writer, i+1, ImportedVersion, b.count, b.oldest, now)
+			writer, i+1, ImportedVersion, b.count, b.oldest, b.newest)
 		if err != nil {
 			return n, fmt.Errorf("write batch %d of the events: %w", i+1, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/openway-access/openway/internal/access"
 )
@@ -84,10 +85,10 @@ func (r *Rebuild) copy(ctx context.Context) (err error) {
 
 // Swap puts the new file, which nobody has open any more, in the place of the old one. keep, if given, is a name under which the old one stays.
 //
-// Calls: fsync the new file; open the old one, end its WAL, lock it; link it to keep; rename; fsync the directory.
+// Calls: give the new file to the owner of the old one; fsync it; open the old one, end its WAL, lock it; link it to keep; rename; fsync the directory.
 func (r *Rebuild) Swap(ctx context.Context, keep string) (err error) {
 	defer func() { err = errors.Join(err, r.Abandon()) }()
-	if err := syncFile(r.New); err != nil {
+	if err := errors.Join(ownedAs(r.New, r.path, filepath.Dir(r.path)), syncFile(r.New)); err != nil {
 		return fmt.Errorf("write the new database: %w", err)
 	}
 	if r.Existed {
@@ -157,6 +158,21 @@ func (r *Rebuild) removeNew() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ownedAs gives a file that root made to the owner of the first of others that is there: a server that is not root must be able to open it.
+func ownedAs(path string, others ...string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	for _, other := range others {
+		if st, err := os.Stat(other); err == nil {
+			if owner, ok := st.Sys().(*syscall.Stat_t); ok {
+				return os.Chown(path, int(owner.Uid), int(owner.Gid))
+			}
+		}
+	}
+	return nil
 }
 
 // syncFile makes a closed file, or the names in a directory, durable.
