@@ -3,6 +3,7 @@ package djangotest
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,15 +44,18 @@ func GoldenSite(t testing.TB) *sitefile.Site {
 // WriteFile writes a dump to a file, gzipped when its name says so.
 func WriteFile(t testing.TB, path string, d Database, f Format) {
 	t.Helper()
-	var text bytes.Buffer
-	if err := d.Write(&text, f); err != nil {
+	// In a stream: a great one would be a great memory of the test's own.
+	file, err := os.Create(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	b := text.Bytes()
 	if filepath.Ext(path) == ".gz" {
-		b = Gzip(t, b)
+		z := gzip.NewWriter(file)
+		err = errors.Join(d.Write(z, f), z.Close())
+	} else {
+		err = d.Write(file, f)
 	}
-	if err := os.WriteFile(path, b, 0o600); err != nil {
+	if err := errors.Join(err, file.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -89,7 +89,7 @@ func (p *plan) planUsers(s *site) {
 		if d.superuser {
 			p.addMany("owners", "superusers are owners now", 1)
 		} else if d.staff {
-			p.addMany("managers", "staff are managers now, whatever rights they had in Django's admin: look through the list, and take the role from whom should not have it (openway user update NAME --no-staff)", 1)
+			p.addMany("managers", "staff are managers now, whatever rights they had in Django's admin: look through the list, and take the role from whom should not have it (openway user change NAME --no-staff)", 1)
 		}
 		for _, h := range s.passwords[d.id] {
 			if hash := readable(h.hash); hash != unusable {
