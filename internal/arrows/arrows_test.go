@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"internal/storetest":  {"internal/store"},
 	"internal/djangotest": {"internal/sitefile"},
 	"internal/goldentest": {},
+	"internal/opstest":    {},
 	"internal/arrows":     {},
 }
 
