@@ -210,7 +210,11 @@ func (a *app) moveIn(im *importer.Import) (kept string, err error) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(im.Into(a.ctx, st, in.keys, in.actor), st.Close())
+		err = im.Into(a.ctx, st, in.keys, in.actor)
+		if err == nil {
+			err = st.IndexEvents(a.ctx)
+		}
+		return errors.Join(err, st.Close())
 	}
 	if err := build(); err != nil {
 		im.Report.Imported = false

@@ -488,3 +488,35 @@ func TestInterrupted(t *testing.T) {
 		}
 	})
 }
+
+// TestImportedEventsAreCounted: the overview's sums have them, once, also after the site was imported anew.
+func TestImportedEventsAreCounted(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		o := Options{Dump: dumpOf(t, djangotest.Great(50, 5, 3500)), Replace: true}
+		for range 2 {
+			moveIn(t, st, o)
+			for more := true; more; {
+				var err error
+				if _, more, err = st.CountEvents(within(t)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := st.IndexEvents(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			hours := view(t, st, func(tx *store.Tx) ([]store.HourCount, error) {
+				return tx.HourCounts(0, djangotest.Founded, djangotest.Founded.AddDate(1, 0, 0))
+			})
+			n := int64(0)
+			for _, h := range hours {
+				n += h.Count
+			}
+			mustEqual(t, "decisions counted", n, 3500)
+			events, err := st.Events(t.Context(), access.EventFilter{GateID: 3, Limit: store.All})
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustEqual(t, "events of a gate", len(events), 700)
+		}
+	})
+}

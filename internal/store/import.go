@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ func (s *Store) Import(ctx context.Context, actor access.Actor, fn func(*Import)
 		return err == nil, err
 	}
 	if s.write != nil {
-		err = s.write.do(ctx, func(c *sql.Conn) (bool, error) { return run(prepared{c, s.write}, nil) })
+		err = s.write.do(ctx, durable, func(c *sql.Conn) (bool, error) { return run(prepared{c, s.write}, nil) })
 		return mark, err
 	}
 	c, err := s.read.Conn(ctx)
@@ -65,6 +66,9 @@ func (h Holdings) Empty() bool { return len(h.Rows) == 0 }
 var wiped = []string{
 	"session", "credential", "device", "permission", "membership", "role_grant", "password_history", "user_group", "users", "gate", "events",
 }
+
+// counted are the tables of what is counted from the events; the imported ones are counted anew.
+var counted = []string{"event_hour", "user_day", "people_day", "gate_seen"}
 
 // Holdings looks at what there is.
 func (tx *Tx) Holdings() (Holdings, error) {
@@ -112,7 +116,7 @@ func (s *Store) HoldingsNow(ctx context.Context) (h Holdings, err error) {
 
 // Wipe deletes every person, right and event, for good, and the audit lines of the time before an earlier import. Our own audit stays.
 func (im *Import) Wipe() error {
-	for _, table := range wiped {
+	for _, table := range slices.Concat(wiped, counted) {
 		if _, err := im.exec(`DELETE FROM ` + table); err != nil {
 			return fmt.Errorf("wipe %s: %w", table, err)
 		}
@@ -120,7 +124,7 @@ func (im *Import) Wipe() error {
 	if _, err := im.exec(`DELETE FROM change WHERE version = $1`, ImportedVersion); err != nil {
 		return fmt.Errorf("wipe the audit of an earlier import: %w", err)
 	}
-	return nil
+	return im.ForgetEventIndex()
 }
 
 // NextID is the first id of a table that was never given.
