@@ -34,6 +34,7 @@ type cli struct {
 	Demo            DemoCmd            `cmd:"" help:"Run a throw-away site to look around."`
 	Apply           ApplyCmd           `cmd:"" help:"Make the site what a file declares."`
 	Export          ExportCmd          `cmd:"" help:"Write the site as a file that apply takes."`
+	Import          ImportCmd          `cmd:"" help:"Move in from another system: import django."`
 	Migrate         MigrateCmd         `cmd:"" help:"Bring the database's schema up to date."`
 	User            UserCmd            `cmd:"" help:"People: create, list, show, set-password, activate, deactivate, delete, erase."`
 	Createsuperuser CreateSuperuserCmd `cmd:"" help:"Make an administrator; asks for what was not given."`

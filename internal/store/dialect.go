@@ -38,6 +38,9 @@ type dialect interface {
 	requestIs() string
 	// moveSequence makes the next id of a table follow its highest, after rows came with ids.
 	moveSequence(tx *Tx, table string) error
+	// lastID is the highest id of a table that was ever given; keepIDs makes the next one higher than last, and than all that were given.
+	lastID(tx *Tx, table string) (int64, error)
+	keepIDs(tx *Tx, table string, last int64) error
 	// fault gives an error of the driver its kind: access.ErrNotFound for no row, access.ErrUnavailable when the database
 	// cannot be used now. Other errors, and errors that have a kind, stay as they are.
 	fault(err error) error
@@ -117,6 +120,19 @@ func (sqliteDialect) requestIs() string { return `request_id = ?` }
 // moveSequence has nothing to do: AUTOINCREMENT remembers the highest id that was ever given, by hand or not.
 func (sqliteDialect) moveSequence(*Tx, string) error { return nil }
 
+func (sqliteDialect) lastID(tx *Tx, table string) (last int64, err error) {
+	err = tx.queryRow(`SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = $1`, table).Scan(&last)
+	return last, err
+}
+
+func (sqliteDialect) keepIDs(tx *Tx, table string, last int64) error {
+	n, err := tx.exec(`UPDATE sqlite_sequence SET seq = MAX(seq, $1) WHERE name = $2`, last, table)
+	if err == nil && n == 0 && last > 0 {
+		_, err = tx.exec(`INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)`, table, last)
+	}
+	return err
+}
+
 func (sqliteDialect) fault(err error) error {
 	if e, ok := commonFault(err); ok {
 		return e
@@ -184,6 +200,23 @@ func (postgresDialect) requestIs() string {
 
 func (postgresDialect) moveSequence(tx *Tx, table string) error {
 	_, err := tx.exec(`SELECT setval(pg_get_serial_sequence('` + table + `', 'id'), (SELECT MAX(id) FROM ` + table + `))`)
+	return err
+}
+
+func (postgresDialect) lastID(tx *Tx, table string) (last int64, err error) {
+	err = tx.queryRow(`SELECT GREATEST(COALESCE(pg_sequence_last_value(pg_get_serial_sequence('` + table + `', 'id')::regclass), 0), (SELECT COALESCE(MAX(id), 0) FROM ` + table + `))`).Scan(&last)
+	return last, err
+}
+
+func (d postgresDialect) keepIDs(tx *Tx, table string, last int64) error {
+	given, err := d.lastID(tx, table)
+	if err != nil {
+		return err
+	}
+	if last = max(last, given); last == 0 {
+		return nil
+	}
+	_, err = tx.exec(`SELECT setval(pg_get_serial_sequence('`+table+`', 'id'), $1::bigint)`, last)
 	return err
 }
 

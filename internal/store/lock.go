@@ -22,13 +22,18 @@ func (s *Store) LockForServing() (release func(), err error) {
 	if s.write == nil {
 		return func() {}, nil
 	}
-	path := s.opt.Database + ".lock"
+	return lockForServing(s.opt.Database)
+}
+
+// lockForServing takes the lock that LockForServing is about.
+func lockForServing(database string) (release func(), err error) {
+	path := database + ".lock"
 	release, err = fileLock(path)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("%s is served by another process already%s: stop it first", s.opt.Database, holder(path))
+		return nil, fmt.Errorf("%s is served by another process already%s: stop it first", database, holder(path))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("lock %s for serving: %w", s.opt.Database, err)
+		return nil, fmt.Errorf("lock %s for serving: %w", database, err)
 	}
 	return release, nil
 }

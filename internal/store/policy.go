@@ -44,29 +44,34 @@ func (s *Store) PolicyMark(ctx context.Context) (access.PolicyMark, error) {
 func (s *Store) LoadPolicy(ctx context.Context, sink access.PolicySink) (mark access.PolicyMark, err error) {
 	err = s.View(ctx, func(tx *Tx) error {
 		mark = tx.Mark
-		site, err := tx.policySite()
-		if err != nil {
-			return err
-		}
-		sink.Site(site)
-		if err := tx.policyGates("", sink.Gate); err != nil {
-			return err
-		}
-		if err := tx.policyUsers(" ORDER BY id", sink.User); err != nil {
-			return err
-		}
-		if err := tx.policyMembers(" ORDER BY m.user_id, m.group_id", sink.Member); err != nil {
-			return err
-		}
-		if err := tx.policyPermissions("", sink.Permission); err != nil {
-			return err
-		}
-		return tx.policyCredentials("", sink.Credential)
+		return tx.LoadPolicy(sink)
 	})
 	if err != nil {
 		return access.PolicyMark{}, fmt.Errorf("load the policy: %w", err)
 	}
 	return mark, nil
+}
+
+// LoadPolicy is Store.LoadPolicy as this transaction sees the policy, with what it has written itself.
+func (tx *Tx) LoadPolicy(sink access.PolicySink) error {
+	site, err := tx.policySite()
+	if err != nil {
+		return err
+	}
+	sink.Site(site)
+	if err := tx.policyGates("", sink.Gate); err != nil {
+		return err
+	}
+	if err := tx.policyUsers(" ORDER BY id", sink.User); err != nil {
+		return err
+	}
+	if err := tx.policyMembers(" ORDER BY m.user_id, m.group_id", sink.Member); err != nil {
+		return err
+	}
+	if err := tx.policyPermissions("", sink.Permission); err != nil {
+		return err
+	}
+	return tx.policyCredentials("", sink.Credential)
 }
 
 // PolicyChanges returns the objects that changed after since, as they are now, with the newest mark, from one consistent
