@@ -39,6 +39,8 @@ type cli struct {
 	Token           TokenCmd           `cmd:"" help:"API tokens of users."`
 	Events          EventsCmd          `cmd:"" help:"The log of decisions."`
 	Audit           AuditCmd           `cmd:"" help:"The log of administrative changes."`
+	Backup          BackupCmd          `cmd:"" help:"Take or verify a backup."`
+	Restore         RestoreCmd         `cmd:"" help:"Replace the database by a backup; without a file: list the backups."`
 	Rekey           RekeyCmd           `cmd:"" help:"Seal every token anew under the newest secret key."`
 	Healthcheck     HealthcheckCmd     `cmd:"" help:"Ask the server on this machine how it is, for containers."`
 	Version         VersionCmd         `cmd:"" help:"Print the version."`

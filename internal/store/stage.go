@@ -147,6 +147,11 @@ func (g *Stage) SQL(schema string) (before, after string) {
 	return before, after
 }
 
+// Alone is SQL for an empty database, where the dump's schema is used as it is.
+func Alone(schema string) (before, after string) {
+	return "BEGIN;\nCREATE SCHEMA IF NOT EXISTS " + quoteName(schema) + ";\n", "\nCOMMIT;\n"
+}
+
 // Open opens the stage once a backup is in it.
 func (g *Stage) Open(ctx context.Context) (*Store, error) {
 	opt := g.opt
