@@ -257,18 +257,38 @@ const maxReturned = 50
 
 // bringBack finds out what would have ended, and leaves it as it is.
 func (t *taking) bringBack() error {
+	// Of memberships and roles that end no row is left to tell by.
+	weigh := func() (map[string]int64, error) {
+		return t.tx.numbers(`SELECT u.username, SUM(h.weight) FROM users u JOIN (SELECT user_id, 1 AS weight FROM membership UNION ALL SELECT user_id, 1000 * (` +
+			fmt.Sprintf(roleRank, "role_grant") + `) FROM role_grant) h ON h.user_id = u.id GROUP BY u.id, u.username`)
+	}
 	if _, err := t.tx.exec(`SAVEPOINT bringing`); err != nil {
+		return err
+	}
+	before, err := weigh()
+	if err != nil {
 		return err
 	}
 	if err := t.end(); err != nil {
 		return err
 	}
 	names, err := t.tx.names(t.sql(`SELECT username FROM users WHERE id IN (SELECT id FROM users WHERE version = {version} UNION SELECT user_id FROM credential WHERE version = {version}
-		UNION SELECT user_id FROM device WHERE version = {version} UNION SELECT user_id FROM permission WHERE version = {version}) ORDER BY username LIMIT ` + strconv.Itoa(maxReturned)))
+		UNION SELECT user_id FROM device WHERE version = {version} UNION SELECT user_id FROM permission WHERE version = {version})`))
 	if err != nil {
 		return err
 	}
-	t.c.Returned = names
+	after, err := weigh()
+	if err != nil {
+		return err
+	}
+	for name, weight := range before {
+		if after[name] < weight {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	t.c.Returned = names[:min(len(names), maxReturned)]
 	for _, q := range []string{`ROLLBACK TO SAVEPOINT bringing`, `RELEASE SAVEPOINT bringing`} {
 		if _, err := t.tx.exec(q); err != nil {
 			return err

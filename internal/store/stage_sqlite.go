@@ -133,7 +133,8 @@ func (g *Stage) complete(ctx context.Context, replaced string, r Replacement, co
 			return c, err
 		}
 	}
-	if _, err := conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+	// Not IMMEDIATE, which would want to write to the replaced one too.
+	if _, err := conn.ExecContext(ctx, `BEGIN`); err != nil {
 		return c, err
 	}
 	now := time.Now
