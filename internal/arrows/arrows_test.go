@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"internal/store":      {"internal/access"},
 	"internal/eventlog":   {"internal/access"},
 	"internal/gatekeeper": {"internal/access", "internal/credential", "internal/decide", "internal/eventlog", "internal/throttle"},
+	"internal/backup":     {"internal/access", "internal/store"},
 	"internal/registry":   {"internal/access", "internal/credential", "internal/sitefile", "internal/store"},
 	"internal/httpapi":    {"api", "internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry", "internal/throttle"},
 	"internal/storetest":  {"internal/store"},

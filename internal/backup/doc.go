@@ -1,6 +1,6 @@
 // Package backup takes backups of a database, verifies, lists and rotates them, and restores them, on both engines.
 //
-// It imports store, access and credential's neighbour age for encryption. It promises:
+// It imports store and access. It promises:
 //   - A file bears the name of a backup only when it is whole, on the disk, and was read again and compared with what was counted in the
 //     database; what was there before is deleted only after that, and never the newest one.
 //   - The server's secret key is in a backup only when that is encrypted.

@@ -3,6 +3,7 @@ package backup
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -60,10 +61,11 @@ func (m *Manifest) Total() (rows int64) {
 	return rows
 }
 
-// The manifest is a subfield of a gzip header's extra field (RFC 1952): two letters, its length, itself.
+// The manifest is a subfield of a gzip header's extra field (RFC 1952), which gzip itself has no checksum for: two letters, its length,
+// its SHA-256, itself.
 const (
 	subfield    = "OW"
-	maxManifest = 1<<16 - 1 - 4
+	maxManifest = 1<<16 - 1 - 4 - sha256.Size
 )
 
 // writeManifest writes the empty gzip member.
@@ -76,18 +78,23 @@ func writeManifest(w io.Writer, m *Manifest) error {
 		return fmt.Errorf("the manifest has %d bytes: at most %d", len(data), maxManifest)
 	}
 	z := gzip.NewWriter(w)
-	z.Extra = binary.LittleEndian.AppendUint16([]byte(subfield), uint16(len(data)))
-	z.Extra = append(z.Extra, data...)
+	sum := sha256.Sum256(data)
+	z.Extra = binary.LittleEndian.AppendUint16([]byte(subfield), uint16(len(sum)+len(data)))
+	z.Extra = append(append(z.Extra, sum[:]...), data...)
 	return z.Close()
 }
 
 // manifestIn reads the manifest in a gzip header's extra field; nil when there is none.
 func manifestIn(extra []byte) (*Manifest, error) {
-	if len(extra) < 4 || string(extra[:2]) != subfield || int(binary.LittleEndian.Uint16(extra[2:])) != len(extra)-4 {
+	if len(extra) < 4+sha256.Size || string(extra[:2]) != subfield || int(binary.LittleEndian.Uint16(extra[2:])) != len(extra)-4 {
 		return nil, nil
 	}
+	sum, data := extra[4:4+sha256.Size], extra[4+sha256.Size:]
+	if is := sha256.Sum256(data); !bytes.Equal(sum, is[:]) {
+		return nil, errors.New("its manifest is damaged")
+	}
 	var m Manifest
-	if err := json.Unmarshal(extra[4:], &m); err != nil {
+	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, fmt.Errorf("its manifest cannot be read: %w", err)
 	}
 	if m.Format != format {

@@ -81,7 +81,7 @@ func List(dir, database, engine string) ([]Entry, error) {
 		}
 		e := Entry{
 			Name: f.Name(), Path: filepath.Join(dir, f.Name()), At: at, Size: st.Size(), Safety: part[4] != "", Encrypted: part[6] != "",
-			order: part[1] + cmp.Or(part[2], "00") + fmt.Sprintf("%9s", part[3]),
+			order: part[1] + fmt.Sprintf("%2s%9s", part[2], part[3]), // the first one of a minute has no seconds
 		}
 		if !e.Encrypted {
 			if e.Manifest, err = peek(e.Path); err != nil {

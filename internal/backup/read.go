@@ -125,7 +125,7 @@ func inWords(path string, err error) error {
 		return err
 	case errors.As(err, &other):
 		return fmt.Errorf("%s: it is encrypted to another identity than the one given", path)
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "failed to read header"): // of age's
 		return fmt.Errorf("%s is cut off: it does not come to its end", path)
 	case errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader), errors.As(err, &corrupt), strings.Contains(err.Error(), "failed to decrypt and authenticate"):
 		return fmt.Errorf("%s is damaged: %w", path, err)

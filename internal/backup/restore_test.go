@@ -150,7 +150,9 @@ func (x *site) checkAfterwards(t *testing.T, lane, other int64, boss, aide acces
 			t.Errorf("line %d of the audit has the name of somebody who was erased", l.ID)
 		}
 	}
-	if l := lines[0]; lines[0].Object != access.ObjectUser && !slices.ContainsFunc(lines, func(l access.Change) bool { return l.Object == access.ObjectRestore && l.After["users deactivated"] == "1" }) {
+	if l := lines[0]; lines[0].Object != access.ObjectUser && !slices.ContainsFunc(lines, func(l access.Change) bool {
+		return l.Object == access.ObjectRestore && l.After["users deactivated"] == "1"
+	}) {
 		t.Errorf("the audit has no line of the restore; its newest is %+v", l)
 	}
 	// Ids go on where the replaced database was, and lanes too.

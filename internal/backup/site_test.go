@@ -45,7 +45,10 @@ type site struct {
 // each runs fn with an empty site on both engines.
 func each(t *testing.T, fn func(t *testing.T, x *site)) {
 	for _, engine := range storetest.Engines() {
-		t.Run(engine, func(t *testing.T) { fn(t, open(t, storetest.New(t, engine))) })
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			fn(t, open(t, storetest.New(t, engine)))
+		})
 	}
 }
 

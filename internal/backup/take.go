@@ -89,11 +89,11 @@ func (c *Config) note(ctx context.Context, s *store.Store, t *Taken) error {
 }
 
 // take makes the file, and holds the directory's lock until release.
-func take(ctx context.Context, s *store.Store, c Config, suffix string) (t *Taken, release func(), err error) {
+func take(ctx context.Context, s *store.Store, c Config, suffix string) (_ *Taken, release func(), err error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, nil, err
 	}
-	release, busy, err := store.LockFile(filepath.Join(c.Dir, temporaryPrefix+"lock"))
+	unlock, busy, err := store.LockFile(filepath.Join(c.Dir, temporaryPrefix+"lock"))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -102,7 +102,7 @@ func take(ctx context.Context, s *store.Store, c Config, suffix string) (t *Take
 	}
 	defer func() {
 		if err != nil {
-			release()
+			unlock()
 		}
 	}()
 	if err := c.tidy(); err != nil {
@@ -128,7 +128,7 @@ func take(ctx context.Context, s *store.Store, c Config, suffix string) (t *Take
 	if err != nil {
 		return nil, nil, err
 	}
-	return &Taken{Path: path, Size: w.size, Manifest: w.m}, release, nil
+	return &Taken{Path: path, Size: w.size, Manifest: w.m}, unlock, nil
 }
 
 // tidy removes what a process that died in the middle has left.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/openway-access/openway/internal/access"
 )
 
@@ -354,8 +356,8 @@ func (tx *Tx) dropRelations(schema string, relations map[string]bool) error {
 			continue
 		}
 		_, err := tx.exec(`DROP ` + kind.name + ` ` + list)
-		if postgresCode(err) == "2BP01" {
-			return fmt.Errorf("something that is not ours needs the tables: drop it, and make it again afterwards: %w", err)
+		if reply := (*pgconn.PgError)(nil); errors.As(err, &reply) && reply.Code == "2BP01" {
+			return fmt.Errorf("something that is not ours needs the tables: drop it, and make it again afterwards: %s", strings.ReplaceAll(reply.Detail, "\n", "; "))
 		}
 		if err != nil {
 			return err
