@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # openway is for those who source this
 # What backup.sh and restore.sh have in common. It is sourced, in the root of the repository.
 
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }

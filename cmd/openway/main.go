@@ -59,8 +59,8 @@ type app struct {
 }
 
 func main() {
-	// A log collector or a pager that goes away must not take the process with it.
-	signal.Ignore(syscall.SIGPIPE)
+	// A log collector or a pager that goes away must not take the process with it, nor a file that may not grow further: writing says so.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
