@@ -15,7 +15,6 @@ import (
 
 	"github.com/openway-access/openway/internal/backup"
 	"github.com/openway-access/openway/internal/credential"
-	"github.com/openway-access/openway/internal/store"
 )
 
 // BackupCmd takes backups and verifies them.
@@ -92,9 +91,6 @@ func (c BackupTakeCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	if err := c.addKey(a, st, dsn, &cfg, log); err != nil {
-		return err
-	}
 	t, err := backup.Take(a.ctx, st, cfg)
 	a.endProgress()
 	if err != nil {
@@ -126,10 +122,18 @@ func (c *backupSettings) config(a *app) (backup.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	cfg.Database, err = databaseName(dsn, postgres)
 	if postgres {
 		cfg.URL = dsn
 	}
+	if cfg.Database, err = databaseName(dsn, postgres); err != nil {
+		return cfg, err
+	}
+	log, err := a.commandLogger()
+	if err != nil {
+		return cfg, err
+	}
+	keys, primary, err := keysAtHand(a.settings, dsn, log)
+	cfg.Key = c.key(keys, primary, log)
 	return cfg, err
 }
 
@@ -157,30 +161,20 @@ func databaseName(dsn string, postgres bool) (string, error) {
 	return backup.DatabaseName(name), nil
 }
 
-// addKey says which secret key the database's tokens are sealed with. A backup is taken without it too: only one that is encrypted holds the
+// key finds the secret key that a database's tokens are sealed with. A backup is taken without it too: only one that is encrypted holds the
 // key itself, and then its absence is worth a word.
-func (c *backupSettings) addKey(a *app, st *store.Store, dsn string, cfg *backup.Config, log *slog.Logger) error {
-	if _, err := st.Facts(a.ctx); err != nil {
-		return nil // Take says it better
-	}
-	instance, err := st.Instance(a.ctx)
-	if err != nil {
-		return err
-	}
-	keys, primary, err := keysAtHand(a.settings, dsn, log)
-	if err != nil {
-		return err
-	}
-	if keys != nil {
-		if i, ok := keys.Matches(instance.KeyCheck); ok && i == 0 {
-			cfg.KeyID, cfg.SecretKey = keys.ID(), string(primary)
-			return nil
+func (c *backupSettings) key(keys *credential.Keyring, primary []byte, log *slog.Logger) func(check string) (id, secret string) {
+	return func(check string) (id, secret string) {
+		if keys != nil {
+			if i, ok := keys.Matches(check); ok && i == 0 {
+				return keys.ID(), string(primary)
+			}
 		}
+		if len(c.EncryptTo) > 0 {
+			log.Warn("the secret key is not in this backup, because it is not set here: keep it elsewhere", slog.String("setting", secretKeyName))
+		}
+		return "", ""
 	}
-	if len(cfg.Recipients) > 0 && instance.KeyCheck != "" {
-		log.Warn("the secret key is not in this backup: it is not set here; keep it elsewhere", slog.String("setting", secretKeyName))
-	}
-	return nil
 }
 
 // keysAtHand are the secret keys that the settings name, without making one; nil when there are none.

@@ -107,7 +107,7 @@ func TestDrillBackupUnderLoad(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			in := installWithAnna(t, engine)
-			p := in.serve("--log-level=warn")
+			p := in.serve()
 			a := &asking{address: p.address, gate: "front", refused: func(status int, body string) { t.Errorf("verify was answered %d %s", status, body) }}
 			stop, done := make(chan struct{}), make(chan struct{})
 			go func() { defer close(done); a.run(stop) }()
@@ -186,7 +186,7 @@ func TestRestoreUnderARunningServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.must("", "permission", "grant", "back", "--user", "anna")
-	p := in.serve("--log-level=warn")
+	p := in.serve()
 	var late, early atomic.Int64
 	a := &asking{address: p.address, gate: "back", refused: func(status int, body string) {
 		switch {
@@ -263,7 +263,7 @@ func TestDrillKillsOfRestore(t *testing.T) {
 					t.Fatalf("round %d: after a restore that was killed the gates are\n%s", round, gates)
 				}
 				outcomes[map[bool]string{true: "old", false: "new"}[strings.Contains(gates, "since-then")]]++
-				in.must("", "backup")
+				in.must("", "backup", "--keep", "20")
 			}
 			in.must("", "restore", "--yes", file)
 			if gates := in.must("", "gate", "list"); strings.Contains(gates, "since-then") {

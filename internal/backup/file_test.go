@@ -133,7 +133,12 @@ func TestEncrypted(t *testing.T) {
 		id, to := identity(t)
 		stranger, _ := identity(t)
 		cfg := x.config()
-		cfg.SecretKey, cfg.KeyID = secret, x.keys.ID()
+		cfg.Key = func(check string) (string, string) {
+			if check != x.keys.Check() {
+				t.Errorf("asked for the key of %q", check)
+			}
+			return x.keys.ID(), secret
+		}
 		plain := made[*backup.Taken](t)(backup.Take(t.Context(), x.s, cfg))
 		x.clock = x.clock.Add(time.Minute)
 		cfg.Recipients = []age.Recipient{to}

@@ -28,13 +28,14 @@ type Config struct {
 	URL        string          // PostgreSQL: where pg_dump and psql find it
 	Keep       int             // how many are kept, 1 at least
 	Recipients []age.Recipient // whom the file is encrypted to; none = it is not
-	KeyID      string          // of the secret key; "" = it is not known
-	SecretKey  string          // goes into encrypted backups only
-	PgDump     string          // command to run in place of pg_dump
-	Psql       string          // command to run in place of psql
-	Program    string          // this release
-	Actor      access.Actor    // who takes it, for the audit
-	Now        func() time.Time
+	// Key returns the secret key that made a database's key check, and its id; "" and "" when it is not at hand. nil: it never is. The key
+	// itself goes into encrypted backups only.
+	Key     func(check string) (id, secret string)
+	PgDump  string       // command to run in place of pg_dump
+	Psql    string       // command to run in place of psql
+	Program string       // this release
+	Actor   access.Actor // who takes it, for the audit
+	Now     func() time.Time
 	// Progress is told how far a step is; total 0 = nobody knows. nil = nobody is told.
 	Progress func(step string, done, total int64)
 }
@@ -108,10 +109,7 @@ func take(ctx context.Context, s *store.Store, c Config, suffix string) (_ *Take
 	if err := c.tidy(); err != nil {
 		return nil, nil, err
 	}
-	w := &writing{c: &c, path: filepath.Join(c.Dir, temporaryPrefix+"unfinished"), m: Manifest{Format: format, Database: c.Database, Program: c.Program, KeyID: c.KeyID}}
-	if len(c.Recipients) > 0 {
-		w.m.SecretKey = c.SecretKey
-	}
+	w := &writing{c: &c, path: filepath.Join(c.Dir, temporaryPrefix+"unfinished"), m: Manifest{Format: format, Database: c.Database, Program: c.Program}}
 	defer func() { err = errors.Join(err, c.tidy()) }() // the file has its name by then, or is not wanted
 	if s.Engine() == store.Postgres {
 		err = w.dump(ctx, s)
@@ -128,6 +126,7 @@ func take(ctx context.Context, s *store.Store, c Config, suffix string) (_ *Take
 	if err != nil {
 		return nil, nil, err
 	}
+	w.m.SecretKey = "" // nobody who is told of the backup needs it
 	return &Taken{Path: path, Size: w.size, Manifest: w.m}, unlock, nil
 }
 
@@ -178,7 +177,7 @@ func (w *writing) copy(ctx context.Context, s *store.Store) error {
 	if err != nil {
 		return err
 	}
-	w.m.setFacts(f)
+	w.describe(f)
 	from, err := os.Open(plain)
 	if err != nil {
 		return err
@@ -205,7 +204,7 @@ func (w *writing) dump(ctx context.Context, s *store.Store) error {
 	}
 	w.m.TakenAt = w.c.now().Truncate(time.Second)
 	return s.WithSnapshot(ctx, func(snapshot string, f store.Facts) error {
-		w.m.setFacts(f)
+		w.describe(f)
 		count := &dumpCount{rows: map[string]int64{}}
 		return w.write(func(to io.Writer) error {
 			cmd, complaint := dump.command(ctx, "--no-owner", "--no-privileges", "--encoding=UTF8", "--lock-wait-timeout=60s", "--snapshot="+snapshot,
@@ -230,6 +229,18 @@ func (w *writing) dump(ctx context.Context, s *store.Store) error {
 			return count.check(f.Rows)
 		})
 	})
+}
+
+// describe fills in the manifest.
+func (w *writing) describe(f store.Facts) {
+	w.m.setFacts(f)
+	if w.c.Key == nil || f.Instance.KeyCheck == "" {
+		return
+	}
+	var secret string
+	if w.m.KeyID, secret = w.c.Key(f.Instance.KeyCheck); len(w.c.Recipients) > 0 {
+		w.m.SecretKey = secret
+	}
 }
 
 // write makes the file of what contents writes, compressed, with the manifest behind it, and encrypted if it is to be.

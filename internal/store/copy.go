@@ -8,9 +8,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/openway-access/openway/internal/access"
 )
@@ -65,16 +67,23 @@ func (s *Store) CopyTo(ctx context.Context, path string, progress func(done, tot
 		if err != nil {
 			return err
 		}
-		return errors.Join(copyPages(ctx, copying, progress), copying.Finish())
+		err = copyPages(ctx, copying, progress)
+		if ferr := copying.Finish(); err == nil {
+			err = ferr
+		}
+		if sqliteCode(err)&0xff == sqlite3.SQLITE_FULL {
+			err = syscall.ENOSPC
+		}
+		return err
 	})
 	if err == nil {
 		err = syncFile(path)
 	}
-	if err == nil {
-		err = CheckFile(ctx, path, f)
+	if err != nil { // it is the copy that cannot be used, not the database
+		return Facts{}, fmt.Errorf("write a copy of the database to %s: %w", path, err)
 	}
-	if err != nil {
-		return Facts{}, fmt.Errorf("copy the database: %w", s.kind.fault(err))
+	if err := CheckFile(ctx, path, f); err != nil {
+		return Facts{}, fmt.Errorf("check the copy of the database: %w", err)
 	}
 	return f, nil
 }
