@@ -42,6 +42,7 @@ type cli struct {
 	Backup          BackupCmd          `cmd:"" help:"Take or verify a backup."`
 	Restore         RestoreCmd         `cmd:"" help:"Replace the database by a backup; without a file: list the backups."`
 	Rekey           RekeyCmd           `cmd:"" help:"Seal every token anew under the newest secret key."`
+	Check           CheckCmd           `cmd:"" help:"Look the installation over; --deploy before doors depend on it."`
 	Healthcheck     HealthcheckCmd     `cmd:"" help:"Ask the server on this machine how it is, for containers."`
 	Version         VersionCmd         `cmd:"" help:"Print the version."`
 }
