@@ -13,6 +13,5 @@ cd "$(dirname "$0")/.."
 . scripts/lib-backup.sh
 
 find_openway
-name_database
-use_container pg_dump OPENWAY_PG_DUMP
+reach pg_dump
 exec "${openway[@]}" backup "$@"

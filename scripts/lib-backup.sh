@@ -20,27 +20,34 @@ find_openway() {
 	fi
 }
 
-# name_database: the variables of the Django service name a PostgreSQL on this machine unless DB_HOST says where.
-name_database() {
-	if [ -n "${POSTGRES_DB:-}" ] && [ -z "${OPENWAY_DATABASE:-}" ]; then
-		export DB_HOST="${DB_HOST:-localhost}"
-	fi
-}
-
 # on_postgres: is the database PostgreSQL?
 on_postgres() {
 	case "${OPENWAY_DATABASE:-}" in
-	postgres://* | postgresql://*) return 0 ;;
-	'') [ -n "${DB_HOST:-}" ] ;;
-	*) return 1 ;;
+	postgres://* | postgresql://*) ;;
+	'') [ -n "${POSTGRES_DB:-}${DB_HOST:-}" ] ;;
+	*) false ;;
 	esac
 }
 
-# use_container TOOL SETTING: where the tool is not on this machine, has openway run the one in the database's container.
-use_container() {
-	if ! on_postgres || [ -n "${!2:-}" ] || command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null; then
-		return
+# reach TOOL...: what is not on this machine runs in the container of the database; then the database is there too, unless DB_HOST says otherwise. Without
+# containers it is on this machine.
+reach() {
+	on_postgres || return 0
+	local tool setting address
+	for tool; do
+		setting=OPENWAY_${tool^^}
+		if [ -n "${!setting:-}" ] || command -v "$tool" >/dev/null; then
+			continue
+		fi
+		command -v docker >/dev/null ||
+			die "there is no $tool on this machine, and no docker to run it in: install PostgreSQL's client (Debian: apt-get install postgresql-client)"
+		export "$setting=docker compose exec -T db $tool"
+		if [ -z "${OPENWAY_DATABASE:-}" ] && [ "${DB_HOST:-db}" = db ]; then
+			address=$(docker compose exec -T db hostname -i) || die "the container of the database does not run: docker compose up -d db"
+			export DB_HOST=${address%% *}
+		fi
+	done
+	if [ -z "${OPENWAY_DATABASE:-}" ]; then
+		export DB_HOST=${DB_HOST:-localhost}
 	fi
-	command -v docker >/dev/null || die "there is no $1 on this machine, and no docker to run it in: install PostgreSQL's client (Debian: apt-get install postgresql-client)"
-	export "$2=docker compose exec -T db $1"
 }

@@ -12,7 +12,5 @@ cd "$(dirname "$0")/.."
 . scripts/lib-backup.sh
 
 find_openway
-name_database
-use_container pg_dump OPENWAY_PG_DUMP
-use_container psql OPENWAY_PSQL
+reach pg_dump psql
 exec "${openway[@]}" restore "$@"

@@ -172,7 +172,9 @@ func (c *RestoreCmd) show(a *app, p *backup.Prepared) {
 	default:
 		say("What is there now was NOT backed up (--no-safety-backup).")
 	}
-	c.showCarried(say, since, p.Carried, "would be")
+	if !c.Yes { // else the report follows at once
+		c.showCarried(say, since, p.Carried, "would be")
+	}
 }
 
 // showCarried says what is carried over; is is "was" or "would be".
@@ -180,7 +182,7 @@ func (c *RestoreCmd) showCarried(say func(string, ...any), since string, carried
 	ended, lost := counts(carried.Ended), counts(carried.Lost)
 	switch {
 	case carried.Stranger:
-		say("Nothing %s carried over: there is no database of this installation. What was revoked or deactivated since %s is unknown: look through users, devices and permissions.", is, since)
+		say("There is no database of this installation to carry anything over from. What was revoked or deactivated since %s is unknown: look through users, devices and permissions.", since)
 		return
 	case c.BringBack && ended != "":
 		say("BROUGHT BACK, as --bring-back asks: %s.", ended)

@@ -226,14 +226,6 @@ func (x *site) destroy() {
 	}
 }
 
-// reopen opens the database again after destroy.
-func (x *site) reopen() {
-	x.t.Helper()
-	if x.db.Engine == store.SQLite {
-		x.s = storetest.OpenWith(x.t, store.Options{Database: x.db.DSN})
-	}
-}
-
 func identity(t *testing.T) (age.Identity, age.Recipient) {
 	t.Helper()
 	id, err := age.GenerateX25519Identity()

@@ -97,7 +97,7 @@ func tooOld(name string, have, server int) error {
 // versionOf asks a tool for its major version: "pg_dump (PostgreSQL) 15.18 (Debian …)".
 func versionOf(ctx context.Context, command []string) (int, error) {
 	var out, complaint bytes.Buffer
-	c := exec.CommandContext(ctx, command[0], append(slices.Clone(command[1:]), "--version")...)
+	c := exec.CommandContext(ctx, command[0], append(slices.Clone(command[1:]), "--version")...) // #nosec G204 -- the operator names the tool
 	c.Stdout, c.Stderr = &out, &complaint
 	if err := c.Run(); err != nil {
 		return 0, fmt.Errorf("run %s --version: %w%s", strings.Join(command, " "), err, after(&complaint))
@@ -139,7 +139,7 @@ func libpqURL(database string) string {
 
 // command prepares to run the tool. It is killed when ctx ends.
 func (t tool) command(ctx context.Context, more ...string) (c *exec.Cmd, complaint *bytes.Buffer) {
-	c = exec.CommandContext(ctx, t.args[0], append(slices.Clone(t.args[1:]), more...)...)
+	c = exec.CommandContext(ctx, t.args[0], append(slices.Clone(t.args[1:]), more...)...) // #nosec G204 -- the operator names the tool
 	complaint = &bytes.Buffer{}
 	c.Env, c.Stderr, c.WaitDelay = t.env, complaint, 5*time.Second
 	return c, complaint

@@ -141,9 +141,7 @@ func (f Facts) Differ(got Facts) error {
 		}
 		return errors.New("it has tables that it should not have")
 	}
-	f.Rows, got.Rows = nil, nil
-	switch {
-	case f.Instance != got.Instance, f.Policy != got.Policy, f.Migration != got.Migration:
+	if f.Instance != got.Instance || f.Policy != got.Policy || f.Migration != got.Migration {
 		return fmt.Errorf("it is another state: installation %s at policy %d and schema %04d instead of %s at %d and %04d",
 			got.Instance.UUID, got.Policy.Version, got.Migration, f.Instance.UUID, f.Policy.Version, f.Migration)
 	}
