@@ -27,7 +27,7 @@ type BackupCmd struct {
 func (BackupCmd) Help() string {
 	return "Takes a backup, beside a running server, reads it again, and only then gives it its name and deletes those that are too many. " +
 		"latest.sql.gz (SQLite: latest.db.gz) points to the newest one. PostgreSQL: by pg_dump, which must be at least of the server's version.\n\n" +
-		"Example:\n\n    openway backup\n    openway backup --to /srv/backups --keep 30 --encrypt-to age1…\n    openway backup verify /srv/backups/latest.db.gz"
+		"openway backup take --help lists its settings.\n\nExample:\n\n    openway backup\n    openway backup --to /srv/backups --keep 30 --encrypt-to age1…\n    openway backup verify /srv/backups/latest.db.gz"
 }
 
 // backupSettings are what backup and restore have in common.

@@ -1,6 +1,10 @@
 package backup_test
 
 import (
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +12,7 @@ import (
 
 	"github.com/openway-access/openway/internal/backup"
 	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/storetest"
 )
 
 // script makes an executable and returns its path.
@@ -92,4 +97,41 @@ func findOnPath(t *testing.T, name string) string {
 	}
 	t.Fatalf("there is no %s", name)
 	return ""
+}
+
+// A role that owns its database and nothing else backs up and restores; a scratch database is not its to make, and that is said.
+func TestARoleWithoutRights(t *testing.T) {
+	role := "openway_test_" + strings.ToLower(rand.Text())
+	server, err := sql.Open("pgx", os.Getenv(storetest.Variable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // after the database is dropped
+		_, err := server.Exec(`DROP ROLE ` + role)
+		if err = errors.Join(err, server.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	db := storetest.Empty(t, store.Postgres)
+	u := made[*url.URL](t)(url.Parse(db.DSN))
+	for _, q := range []string{`CREATE ROLE ` + role + ` LOGIN`, `ALTER DATABASE ` + u.Path[1:] + ` OWNER TO ` + role} {
+		if _, err := server.Exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u.User = url.User(role)
+	db.DSN = u.String()
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	made[[]string](t)(s.Migrate(t.Context()))
+	x := open(t, db)
+	x.addUsers("ann")
+	taken := x.take()
+	x.addUsers("ben")
+	x.restore(taken.Path)
+	if n := x.facts().Rows["users"]; n != 1 {
+		t.Errorf("%d users after the restore, want 1", n)
+	}
+	if _, err := backup.Verify(t.Context(), x.restoring(taken.Path)); err == nil || !strings.Contains(err.Error(), "may not create databases") {
+		t.Errorf("verify = %v, want it to say that the role may not create databases", err)
+	}
 }

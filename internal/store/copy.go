@@ -13,8 +13,6 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
-
-	"github.com/openway-access/openway/internal/access"
 )
 
 // copyStep is how many pages of an SQLite database are copied before the context is looked at: 4 MiB, some milliseconds.
@@ -220,7 +218,7 @@ func (s *Store) Scratch(ctx context.Context) (database string, drop func() error
 	name := fmt.Sprintf("openway_verify_%x", stamp)
 	_, err = s.read.ExecContext(ctx, `CREATE DATABASE `+name+` TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'`)
 	if postgresCode(err) == "42501" {
-		return "", nil, fmt.Errorf("make a scratch database: the role may not create databases: let a superuser run ALTER ROLE … CREATEDB, or verify against a PostgreSQL where it may: %w", access.ErrDenied)
+		return "", nil, errors.New("make a scratch database: the role may not create databases: let a superuser run ALTER ROLE … CREATEDB, or verify against a PostgreSQL where it may")
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("make a scratch database: %w", s.kind.fault(err))
