@@ -41,6 +41,7 @@ const (
 	ObjectRole       = "role" // ObjectID: the user
 	ObjectSession    = "session"
 	ObjectEvents     = "events" // purges
-	ObjectBackup     = "backup"
+	ObjectAudit      = "audit"  // exports
+	ObjectBackup     = "backup" // ObjectID: 0
 	ObjectRestore    = "restore"
 )

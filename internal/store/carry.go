@@ -335,12 +335,25 @@ func (t *taking) log() error {
 		if since == 0 {
 			return nil
 		}
+		var top int64
+		if err := t.tx.queryRow(`SELECT COALESCE(MAX(id), 0) FROM events`).Scan(&top); err != nil {
+			return err
+		}
 		err := t.read("events", func() (err error) {
 			t.c.Events, err = t.copyRows("events", `o.recorded_at >= `+strconv.FormatInt(since, 10)+` AND `+missing+` AND NOT EXISTS (SELECT 1 FROM events m WHERE m.id = o.id)`)
 			return err
 		})
 		if err != nil {
 			return err
+		}
+		var above int64
+		if err := t.tx.queryRow(`SELECT COUNT(*) FROM events WHERE id > $1`, top).Scan(&above); err != nil {
+			return err
+		}
+		if above != t.c.Events {
+			if err := t.tx.ForgetEventIndex(); err != nil {
+				return err
+			}
 		}
 		_, err = t.copyRows("event_batch", missing)
 		return err

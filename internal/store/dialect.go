@@ -30,6 +30,8 @@ type dialect interface {
 	snapshot() *sql.TxOptions
 	// countTables is a query for the number of tables of the name $1 that statements would find.
 	countTables() string
+	// sizeOf is a query for the bytes that the database occupies.
+	sizeOf() string
 	// unixSeconds is an SQL expression for a timestamp column of goose's.
 	unixSeconds(column string) string
 	// place is a query for the schema that tables are in, and PostgreSQL's major version.
@@ -37,6 +39,8 @@ type dialect interface {
 	// listTables is a query for the names of the tables in the schema $1, and listColumns for the writable columns of its table $2.
 	listTables() string
 	listColumns() string
+	// requestIs is the condition that events are of the request ?, as an index can answer it.
+	requestIs() string
 	// moveSequence makes the next id of a table follow its highest, after rows came with ids.
 	moveSequence(tx *Tx, table string) error
 	// lastIDs are the highest ids that were given in the tables (SQLite) or by the sequences (PostgreSQL) of a schema, by their names, and
@@ -114,6 +118,10 @@ func (sqliteDialect) countTables() string {
 	return `SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = $1`
 }
 
+func (sqliteDialect) sizeOf() string {
+	return `SELECT c.page_count * s.page_size FROM pragma_page_count() c, pragma_page_size() s`
+}
+
 func (sqliteDialect) unixSeconds(column string) string {
 	return `CAST(strftime('%s', ` + column + `) AS INTEGER)`
 }
@@ -128,6 +136,9 @@ func (sqliteDialect) listTables() string {
 func (sqliteDialect) listColumns() string {
 	return `SELECT name FROM pragma_table_info($2, COALESCE(NULLIF($1, ''), 'main')) ORDER BY cid`
 }
+
+// requestIs needs no care: the index over the events is asked before (pageByIndex).
+func (sqliteDialect) requestIs() string { return `request_id = ?` }
 
 // moveSequence has nothing to do: AUTOINCREMENT remembers the highest id that was ever given, by hand or not.
 func (sqliteDialect) moveSequence(*Tx, string) error { return nil }
@@ -209,6 +220,8 @@ func (postgresDialect) countTables() string {
 	return `SELECT COUNT(*) FROM pg_catalog.pg_class c WHERE c.relkind = 'r' AND c.relname = $1 AND pg_catalog.pg_table_is_visible(c.oid)`
 }
 
+func (postgresDialect) sizeOf() string { return `SELECT pg_database_size(current_database())` }
+
 func (postgresDialect) unixSeconds(column string) string {
 	return `CAST(EXTRACT(EPOCH FROM ` + column + `) AS BIGINT)`
 }
@@ -227,6 +240,10 @@ func (postgresDialect) listTables() string {
 func (postgresDialect) listColumns() string {
 	return `SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum`
+}
+
+func (postgresDialect) requestIs() string {
+	return `hashtext(request_id) = hashtext(?) AND request_id = ?`
 }
 
 func (postgresDialect) moveSequence(tx *Tx, table string) error {

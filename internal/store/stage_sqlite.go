@@ -107,7 +107,7 @@ func (g *Stage) overwrite(ctx context.Context, r Replacement) (c Carried, err er
 
 // complete makes the stage what the database is to be. replaced is "" when there is nothing to be read there.
 func (g *Stage) complete(ctx context.Context, replaced string, r Replacement, commit bool) (c Carried, err error) {
-	s := &Store{opt: g.opt, log: g.opt.Logger, kind: sqliteDialect{}}
+	s := &Store{opt: g.opt, log: g.opt.Logger, kind: sqliteDialect{}, write: &writer{}} // its transactions are not the writer's
 	uri, err := sqliteURI(g.File(), false)
 	if err != nil {
 		return c, err
