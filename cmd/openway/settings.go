@@ -56,6 +56,7 @@ func flagGroups() []kong.Group {
 		{Key: "limits", Title: "Limits (30/second, 10/minute, 100/day, off):"},
 		{Key: "http", Title: "HTTP:"},
 		{Key: "backup", Title: "Backups:"},
+		{Key: "https", Title: "HTTPS without a proxy:"},
 	}
 }
 

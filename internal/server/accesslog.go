@@ -22,9 +22,12 @@ func (s *Server) logAccess(rec *recorder, r *http.Request, took time.Duration, p
 			status = http.StatusInternalServerError
 		}
 	}
+	if s.observe != nil {
+		s.observe(r, status, took)
+	}
 	level := slog.LevelInfo
 	switch {
-	case probeOf(r.URL.Path) != noProbe:
+	case s.quiet || probeOf(r.URL.Path) != noProbe:
 		level = slog.LevelDebug
 	case status >= 500:
 		level = slog.LevelError

@@ -71,7 +71,11 @@ func fileLock(path string) (release func(), err error) {
 	if err := errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())+"\n")); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return func() { f.Close() }, nil //nolint:errcheck // closing is what releases it
+	return func() {
+		// Closing would not do while a process that is being started still has a copy of the descriptor.
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		f.Close() //nolint:errcheck // nothing was written that matters
+	}, nil
 }
 
 func writeAt(w io.WriterAt, text string) error {
