@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"internal/store":      {"internal/access", "internal/posting"},
 	"internal/eventlog":   {"internal/access"},
 	"internal/gatekeeper": {"internal/access", "internal/credential", "internal/decide", "internal/eventlog", "internal/throttle"},
+	"internal/backup":     {"internal/access", "internal/store"},
 	"internal/registry":   {"internal/access", "internal/credential", "internal/sitefile", "internal/store", "internal/table"},
 	"internal/importer":   {"internal/access", "internal/credential", "internal/decide", "internal/store"},
 	"internal/httpapi":    {"api", "internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry", "internal/throttle"},

@@ -157,6 +157,12 @@ func knownMigrations(engine string) ([]Migration, error) {
 	return all, nil
 }
 
+// NewestMigration is the newest step of an engine's schema that this program knows.
+func NewestMigration(engine string) int64 {
+	known, _ := knownMigrations(engine) // cannot fail: they are part of the program, and were numbered when it started
+	return known[len(known)-1].Version
+}
+
 // SchemaDigest is a hex digest of an engine's migrations: two programs with the same one make the same schema.
 func SchemaDigest(engine string) string {
 	h := sha256.New()
@@ -222,7 +228,7 @@ func (s *Store) applyMigrations(ctx context.Context, all []Migration, todo []str
 		}
 		defer db.Close()
 		dialect = goose.DialectSQLite3
-		if len(todo) < len(all) {
+		if len(todo) < len(all) && !s.opt.copied {
 			if err := s.copyBeside(ctx, db, todo[0]); err != nil {
 				return nil, err
 			}

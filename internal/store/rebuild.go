@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/openway-access/openway/internal/access"
 )
@@ -34,7 +33,7 @@ func BeginRebuild(ctx context.Context, path string) (r *Rebuild, err error) {
 		return nil, err
 	}
 	r = &Rebuild{New: path + ".importing", path: path}
-	if r.release, err = lockForServing(path); err != nil {
+	if r.release, err = lockServing(path); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -158,28 +157,4 @@ func (r *Rebuild) removeNew() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// ownedAs gives a file that root made to the owner of the first of others that is there: a server that is not root must be able to open it.
-func ownedAs(path string, others ...string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	for _, other := range others {
-		if st, err := os.Stat(other); err == nil {
-			if owner, ok := st.Sys().(*syscall.Stat_t); ok {
-				return os.Chown(path, int(owner.Uid), int(owner.Gid))
-			}
-		}
-	}
-	return nil
-}
-
-// syncFile makes a closed file, or the names in a directory, durable.
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

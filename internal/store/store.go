@@ -49,6 +49,8 @@ type Options struct {
 	// Zone (IANA) and RetentionDays (0 = keep all) seed the site's row when it is first made, and do nothing later.
 	Zone          string
 	RetentionDays int
+
+	copied bool // an SQLite file is a copy already: none is made before it is migrated
 }
 
 // Store is an open database. Its methods may be called from several goroutines.
