@@ -144,7 +144,7 @@ func (w *LogWriter) writePending() bool {
 // giveBack keeps the larger of the two buffers for the next turn.
 func (w *LogWriter) giveBack(lines []byte) {
 	w.mu.Lock()
-	if cap(lines) > cap(w.spare) && cap(lines) <= 256<<10 {
+	if cap(lines) > cap(w.spare) && cap(lines) <= 1<<20 {
 		w.spare = lines[:0]
 	}
 	w.mu.Unlock()
