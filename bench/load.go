@@ -308,7 +308,7 @@ func loadMain() error {
 	if err := enc.Encode(res); err != nil {
 		return err
 	}
-	if res.Answered == 0 {
+	if res.Answered == 0 && !o.Logins { // a storm may be let wait for all its time
 		return errors.Join(io.ErrUnexpectedEOF, err)
 	}
 	return nil

@@ -280,7 +280,8 @@ func postgresBinaries() (string, error) {
 	if len(found) == 0 {
 		return "", errors.New("no PostgreSQL server binaries (initdb): install PostgreSQL, or leave it out with --engines sqlite")
 	}
-	return filepath.Dir(found[len(found)-1]), nil
+	initdb, err := filepath.EvalSymlinks(found[len(found)-1]) // its fellows stand beside it, not beside a link to it
+	return filepath.Dir(initdb), err
 }
 
 // residentMB is the resident memory of a process, in MB; 0 if it cannot be read.
