@@ -3,7 +3,7 @@ package api
 // Paths of the API, below the server's base URL.
 const (
 	PathVerify         = "/api/v1/access/verify"
-	PathToken          = "/api/v1/auth/token" //nolint:gosec // a path, not a credential
+	PathToken          = "/api/v1/auth/token"
 	PathRegisterDevice = "/api/v1/devices/register"
 	PathDevices        = "/api/v1/devices/me"
 	PathRevokeDevice   = "/api/v1/devices/revoke"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Format, vet and staticcheck, with the tools pinned in go.mod, and whether it builds where no tests run. Prints what to mend; exits 1 if there is anything.
+# Format, vet and staticcheck, scripts and workflows, with the tools pinned in go.mod, and whether it builds where no tests run. Prints what to
+# mend; exits 1 if there is anything. shellcheck is Debian's; as root it is installed when missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,3 +17,17 @@ fi
 go vet ./...
 go tool staticcheck ./...
 GOOS=darwin go build ./...
+
+if ! command -v shellcheck >/dev/null; then
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get install -y -qq --no-install-recommends shellcheck >&2 ||
+			{ apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends shellcheck >&2; }
+	else
+		echo 'lint.sh: no shellcheck: install it (Debian: apt-get install shellcheck)' >&2
+		exit 1
+	fi
+fi
+mapfile -t scripts < <(git ls-files -co --exclude-standard '*.sh' .ci/run)
+shellcheck "${scripts[@]}"
+go tool actionlint

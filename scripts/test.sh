@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test with the race detector, on SQLite and on a real PostgreSQL.
 #
-#   ./scripts/test.sh                 all packages
+#   ./scripts/test.sh                 all packages, and how much of the code they ran (scripts/coverage.sh)
 #   ./scripts/test.sh ./internal/...  some of them; any other arguments go to `go test` as they are
 #
 # PostgreSQL comes from OPENWAY_TEST_POSTGRES (the URL of a superuser on a server you run), else from the server binaries of this
@@ -29,6 +29,9 @@ install() {
 # The race detector needs a C compiler.
 command -v "$(go env CC)" >/dev/null || install gcc libc6-dev ||
 	die "no C compiler for the race detector: install gcc (Debian: apt-get install gcc libc6-dev)"
+
+# systemd itself says whether the units are sound.
+command -v systemd-analyze >/dev/null || install systemd || die "no systemd-analyze: install systemd"
 
 # The line that the demo prints is pasted, as its reader would.
 command -v curl >/dev/null || install curl || die "no curl: install it (Debian: apt-get install curl)"
@@ -89,6 +92,10 @@ if [ -z "${OPENWAY_TEST_POSTGRES:-}" ]; then
 	export OPENWAY_TEST_POSTGRES="postgres://postgres@127.0.0.1:$port/postgres?sslmode=disable"
 fi
 
-[ $# -gt 0 ] || set -- ./...
 mkdir -p reports
-go test -race -timeout 20m "$@" 2>&1 | tee reports/test.txt
+if [ $# -gt 0 ]; then
+	go test -race -timeout 20m "$@" 2>&1 | tee reports/test.txt
+else
+	go test -race -timeout 20m -covermode atomic -coverprofile reports/coverage.out ./... 2>&1 | tee reports/test.txt
+	./scripts/coverage.sh
+fi

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -80,14 +81,14 @@ func (d *demoSite) events(ctx context.Context, in *installation, clock *demoCloc
 		return err
 	}
 	seq := int64(0)
-	for at := now.Add(-demoHours * time.Hour); at.Before(now.Add(-time.Minute)); at = at.Add(time.Minute + rand.N(9*time.Minute)) {
-		n, i := rand.IntN(total), 0
+	for at := now.Add(-demoHours * time.Hour); at.Before(now.Add(-time.Minute)); at = at.Add(time.Minute + chance(9*time.Minute)) {
+		n, i := chance(total), 0
 		for n >= habits[i].weight {
 			n -= habits[i].weight
 			i++
 		}
 		event := d.decision(in, policy, habits[i], at.UTC().Truncate(time.Microsecond))
-		clock.set(at.Add(time.Millisecond + rand.N(6*time.Millisecond)))
+		clock.set(at.Add(time.Millisecond + chance(6*time.Millisecond)))
 		seq++
 		landed, err := in.store.AppendBatch(ctx, lane, seq, &access.EventBatch{Policy: mark, Events: []*access.Event{event}})
 		if err != nil {
@@ -107,7 +108,7 @@ func (d *demoSite) decision(in *installation, policy *decide.Snapshot, v visit, 
 	in.keys.Present(v.present(d), &p)
 	got := policy.Decide(decide.Request{Gate: v.gate, Lookups: p.Lookups[:p.N], At: at.UnixMicro()})
 	e := &access.Event{
-		Kind: access.DecisionEvent, At: at, Count: 1, Address: demoAddress(v.gate), RequestID: fmt.Sprintf("demo-%08x", rand.Uint32()),
+		Kind: access.DecisionEvent, At: at, Count: 1, Address: demoAddress(v.gate), RequestID: fmt.Sprintf("demo-%08x", chance(uint32(math.MaxUint32))),
 		PolicyVersion: policy.Mark().Version, Decision: got.Outcome, Reason: got.Reason, Fingerprint: string(p.Fingerprint[:]),
 		GateID: got.GateID, UserID: got.UserID, CredentialID: got.CredentialID, DeviceID: got.DeviceID, PermissionID: got.PermissionID,
 	}
@@ -115,4 +116,9 @@ func (d *demoSite) decision(in *installation, policy *decide.Snapshot, v visit, 
 		e.PresentedGate = v.gate
 	}
 	return e
+}
+
+// chance is a number in [0, n).
+func chance[N int | uint32 | time.Duration](n N) N {
+	return rand.N(n) // #nosec G404 -- for visits that never were
 }

@@ -40,6 +40,7 @@ type cli struct {
 	Events          EventsCmd          `cmd:"" help:"The log of decisions."`
 	Audit           AuditCmd           `cmd:"" help:"The log of administrative changes."`
 	Rekey           RekeyCmd           `cmd:"" help:"Seal every token anew under the newest secret key."`
+	Check           CheckCmd           `cmd:"" help:"Look the installation over; --deploy before doors depend on it."`
 	Healthcheck     HealthcheckCmd     `cmd:"" help:"Ask the server on this machine how it is, for containers."`
 	Version         VersionCmd         `cmd:"" help:"Print the version."`
 }

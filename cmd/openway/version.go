@@ -23,6 +23,9 @@ type release struct {
 	Platform string `json:"platform"`
 }
 
+// version is set by a build that has no git to ask: -ldflags '-X main.version=v1.2.3'.
+var version string
+
 func thisRelease() release {
 	r := release{Version: "dev", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
@@ -36,6 +39,9 @@ func thisRelease() release {
 		if s.Key == "vcs.revision" {
 			r.Revision = s.Value
 		}
+	}
+	if version != "" {
+		r.Version = version
 	}
 	return r
 }

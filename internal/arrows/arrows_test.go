@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"internal/httpapi":    {"api", "internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry", "internal/throttle"},
 	"internal/storetest":  {"internal/store"},
 	"internal/goldentest": {},
+	"internal/opstest":    {},
 	"internal/arrows":     {},
 }
 

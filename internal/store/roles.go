@@ -60,3 +60,26 @@ func (tx *Tx) HasOwner() (bool, error) {
 	}
 	return has, nil
 }
+
+// Administrators lists the living, active users who hold a role, by one of their own or as staff or superuser. It reads all users.
+func (tx *Tx) Administrators() (users []access.User, err error) {
+	var ids []int64
+	err = tx.each(`SELECT u.id FROM users u WHERE u.deleted_at IS NULL AND u.is_active
+		AND (u.is_superuser OR u.is_staff OR EXISTS (SELECT 1 FROM role_grant g WHERE g.user_id = u.id)) ORDER BY u.id`, nil, func(row scanner) error {
+		var id int64
+		err := row.Scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the administrators: %w", err)
+	}
+	for _, id := range ids {
+		u, err := tx.User(id)
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, u)
+	}
+	return users, nil
+}

@@ -1,0 +1,35 @@
+package opstest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestUnitsAreSound asks systemd itself: the units are understood whole, and the server's leaves it little to do harm with.
+func TestUnitsAreSound(t *testing.T) {
+	units, err := filepath.Glob(filepath.Join(root, "ops/*/*.service"))
+	if err != nil || len(units) == 0 {
+		t.Fatalf("no units: %v", err)
+	}
+	for _, unit := range units {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Programs that are not installed here are not the unit's fault.
+		here := filepath.Join(t.TempDir(), filepath.Base(unit))
+		if err := os.WriteFile(here, []byte(strings.ReplaceAll(string(text), "/usr/local/bin/openway", "/bin/true")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", here).CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: %v\n%s", unit, err, out)
+		}
+	}
+	server := filepath.Join(root, "ops/systemd/openway.service")
+	if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=20", server).CombinedOutput(); err != nil {
+		t.Errorf("%s: exposure over 2.0: %v\n%s", server, err, out)
+	}
+}
