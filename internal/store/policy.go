@@ -66,7 +66,7 @@ func (s *Store) LoadPolicy(ctx context.Context, sink access.PolicySink) (mark ac
 		if err := tx.policyPermissions("", sink.Permission); err != nil {
 			return err
 		}
-		return tx.policyCredentials("", sink.Credential)
+		return tx.policyCredentials(" ORDER BY id", sink.Credential) // as they lie on the disk: SQLite would go by an index otherwise, and fetch each row
 	})
 	if err != nil {
 		return access.PolicyMark{}, fmt.Errorf("load the policy: %w", err)
