@@ -84,7 +84,7 @@ func TestConnDeadlines(t *testing.T) {
 						if n != 2 || err != nil || took < time.Minute {
 							t.Errorf("got %d, %v after %s; want 2 bytes after a minute", n, err, took)
 						}
-					} else if timeout := (net.Error)(nil); !errors.As(err, &timeout) || !timeout.Timeout() || took != max(c.want, 1)-c.want%s {
+					} else if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() || took != max(c.want, 1)-c.want%s {
 						t.Errorf("got %d, %v after %s; want a time-out after %s", n, err, took, c.want)
 					}
 					_, _ = mine.Close(), there.Close()

@@ -20,10 +20,10 @@ const (
 
 // The policy as decisions see it: only the living. The order of columns is that of the scan functions below.
 const (
-	selectPolicySite       = `SELECT default_release_ms FROM site WHERE id = 1`
-	selectPolicyGate       = `SELECT id, code, COALESCE(release_ms, 0) FROM gate WHERE deleted_at IS NULL`
-	selectPolicyUser       = `SELECT id, is_active FROM users WHERE deleted_at IS NULL`
-	selectPolicyMember     = `SELECT m.user_id, m.group_id FROM membership m JOIN users u ON u.id = m.user_id WHERE u.deleted_at IS NULL`
+	selectPolicySite   = `SELECT default_release_ms FROM site WHERE id = 1`
+	selectPolicyGate   = `SELECT id, code, COALESCE(release_ms, 0) FROM gate WHERE deleted_at IS NULL`
+	selectPolicyUser   = `SELECT id, is_active FROM users WHERE deleted_at IS NULL`
+	selectPolicyMember = `SELECT m.user_id, m.group_id FROM membership m JOIN users u ON u.id = m.user_id WHERE u.deleted_at IS NULL`
 	// A row for each user, not for each membership: handing rows over is what reading a great site is slow by.
 	selectPolicyMembers = `SELECT g.user_id, g.list
 		FROM (SELECT user_id, string_agg(CAST(group_id AS TEXT), ' ') AS list FROM membership GROUP BY user_id) g JOIN users u ON u.id = g.user_id
