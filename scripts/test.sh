@@ -6,7 +6,8 @@
 #
 # PostgreSQL comes from OPENWAY_TEST_POSTGRES (the URL of a superuser on a server you run), else from the server binaries of this
 # machine, else (on Debian, as root) from Debian's packages. A private server is started on a free port and removed at the end.
-# Without PostgreSQL nothing is skipped: the run fails.
+# Without PostgreSQL nothing is skipped: the run fails. So it is with Chromium, which looks at the admin pages (OPENWAY_SCREENS=1 draws them to
+# reports/screens/), and with axe-core, which judges how accessible they are: it is fetched from the npm registry once, checked, and kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,6 +36,23 @@ command -v systemd-analyze >/dev/null || install systemd || die "no systemd-anal
 
 # The line that the demo prints is pasted, as its reader would.
 command -v curl >/dev/null || install curl || die "no curl: install it (Debian: apt-get install curl)"
+
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || install chromium ||
+	die "no Chromium: install it (Debian: apt-get install chromium)"
+
+# axe-core is used as it is, at test time only: none of it is in the repository or in the binary.
+axe_version=4.14.1
+axe_sum=29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
+if [ -z "${OPENWAY_TEST_AXE:-}" ]; then
+	export OPENWAY_TEST_AXE="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/openway-test/axe-$axe_version.js"
+	if [ ! -e "$OPENWAY_TEST_AXE" ]; then
+		mkdir -p "$(dirname "$OPENWAY_TEST_AXE")"
+		(cd "$(mktemp -d)" && npm pack --silent "axe-core@$axe_version" >/dev/null && tar -xzOf axe-core-*.tgz package/axe.min.js) >"$OPENWAY_TEST_AXE.$$" ||
+			{ rm -f "$OPENWAY_TEST_AXE.$$"; die "axe-core $axe_version cannot be fetched by npm; set OPENWAY_TEST_AXE to its axe.min.js"; }
+		mv "$OPENWAY_TEST_AXE.$$" "$OPENWAY_TEST_AXE"
+	fi
+	echo "$axe_sum  $OPENWAY_TEST_AXE" | sha256sum --check --status || die "$OPENWAY_TEST_AXE is not axe-core $axe_version: delete it"
+fi
 
 server_binaries() {
 	local dir

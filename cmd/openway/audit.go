@@ -8,11 +8,13 @@ import (
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/registry"
+	"github.com/openway-access/openway/internal/table"
 )
 
 // AuditCmd holds the commands about the log of changes.
 type AuditCmd struct {
-	List AuditListCmd `cmd:"" help:"List administrative changes, newest first."`
+	List   AuditListCmd   `cmd:"" help:"List administrative changes, newest first."`
+	Export AuditExportCmd `cmd:"" help:"Write all administrative changes, newest first, for spreadsheets or programs."`
 }
 
 // Help is the example of --help.
@@ -70,6 +72,33 @@ func (c AuditListCmd) Run(a *app) error {
 			}
 		}
 		return p.end()
+	})
+}
+
+// AuditExportCmd writes changes to the standard output.
+type AuditExportCmd struct {
+	From   string `placeholder:"WHEN" help:"From this instant on, such as 2026-11-23, \"2026-11-23 17:30\" in the site's zone, or 2h (ago)."`
+	To     string `placeholder:"WHEN" help:"Before this instant."`
+	Format string `enum:"csv,ndjson" default:"csv" help:"csv: cells that a spreadsheet might take for formulas are neutralised; ndjson: one JSON object a line."`
+}
+
+// Help is the example of --help.
+func (AuditExportCmd) Help() string {
+	return "It leaves a line in the audit.\n\nExample:\n\n    openway audit export --from 2160h > audit.csv"
+}
+
+// Run writes them.
+func (c AuditExportCmd) Run(a *app) error {
+	return a.with(func(ctx context.Context, in *installation) (err error) {
+		var f registry.ChangeFilter
+		if f.From, err = in.since("from", c.From, a.now()); err != nil {
+			return err
+		}
+		if f.To, err = in.since("to", c.To, a.now()); err != nil {
+			return err
+		}
+		_, err = in.desk.WriteChanges(ctx, in.actor, f, a.out, table.Format(c.Format))
+		return err
 	})
 }
 

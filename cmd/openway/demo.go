@@ -226,6 +226,7 @@ func (d *demoSite) greeting(url, dir string) string {
 OpenWay Access, a demo. Its data is thrown away at the end.
 
   Server    %[1]s
+  Admin     %[1]s/admin/
   API       %[1]s/docs/
   Sign in   user admin, password %[2]s
   Database  %[3]s

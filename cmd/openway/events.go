@@ -8,12 +8,14 @@ import (
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/eventlog"
 	"github.com/openway-access/openway/internal/registry"
+	"github.com/openway-access/openway/internal/table"
 )
 
 // EventsCmd holds the commands about the log of decisions.
 type EventsCmd struct {
-	List  EventsListCmd  `cmd:"" help:"List decisions, newest first."`
-	Purge EventsPurgeCmd `cmd:"" help:"Delete old events, for good."`
+	List   EventsListCmd   `cmd:"" help:"List decisions, newest first."`
+	Export EventsExportCmd `cmd:"" help:"Write all decisions that match, newest first, for spreadsheets or programs."`
+	Purge  EventsPurgeCmd  `cmd:"" help:"Delete old events, for good."`
 }
 
 // Help is the example of --help.
@@ -21,8 +23,8 @@ func (EventsCmd) Help() string {
 	return "Example:\n\n    openway events list --from 24h\n    openway events purge --days 365"
 }
 
-// EventsListCmd lists events.
-type EventsListCmd struct {
+// eventFilters say which events are meant.
+type eventFilters struct {
 	Gate      string `placeholder:"CODE" help:"Only at this gate."`
 	User      string `placeholder:"USER" help:"Only of this user."`
 	Group     string `placeholder:"GROUP" help:"Only of users who are members of this group now."`
@@ -33,9 +35,14 @@ type EventsListCmd struct {
 	From      string `placeholder:"WHEN" help:"From this instant on, such as 2026-11-23, \"2026-11-23 17:30\" in the site's zone, or 2h (ago)."`
 	To        string `placeholder:"WHEN" help:"Before this instant."`
 	RequestID string `name:"request-id" placeholder:"ID" help:"Only of this request."`
-	Before    int64  `placeholder:"ID" help:"Only with a smaller id: the next page."`
-	Limit     int    `default:"50" help:"At most so many."`
-	JSON      bool   `name:"json" help:"One JSON object a line: id, at, kind, gate, user, device, decision, reason, count, address, request_id."`
+}
+
+// EventsListCmd lists events.
+type EventsListCmd struct {
+	eventFilters
+	Before int64 `placeholder:"ID" help:"Only with a smaller id: the next page."`
+	Limit  int   `default:"50" help:"At most so many."`
+	JSON   bool  `name:"json" help:"One JSON object a line: id, at, kind, gate, user, device, decision, reason, count, address, request_id."`
 }
 
 // Help is the example of --help.
@@ -58,9 +65,9 @@ type eventJSON struct {
 	RequestID string  `json:"request_id"`
 }
 
-func (c EventsListCmd) filter(ctx context.Context, a *app, in *installation) (f access.EventFilter, err error) {
+func (c eventFilters) filter(ctx context.Context, a *app, in *installation) (f access.EventFilter, err error) {
 	f = access.EventFilter{
-		Before: c.Before, DeviceID: c.Device, RequestID: c.RequestID, Kind: access.EventKind(strings.ToLower(c.Kind)),
+		DeviceID: c.Device, RequestID: c.RequestID, Kind: access.EventKind(strings.ToLower(c.Kind)),
 		Decision: access.Outcome(strings.ToUpper(c.Decision)), Reason: access.Reason(strings.ToUpper(c.Reason)),
 	}
 	switch f.Decision {
@@ -72,9 +79,6 @@ func (c EventsListCmd) filter(ctx context.Context, a *app, in *installation) (f 
 	case "", access.DecisionEvent, access.SystemEvent:
 	default:
 		return f, usagef("--kind: %q is not decision or system", c.Kind)
-	}
-	if c.Limit < 1 {
-		return f, usagef("--limit: %d is not 1 or more", c.Limit)
 	}
 	if f.From, err = in.since("from", c.From, a.now()); err != nil {
 		return f, err
@@ -109,10 +113,14 @@ func (c EventsListCmd) filter(ctx context.Context, a *app, in *installation) (f 
 // Run lists them.
 func (c EventsListCmd) Run(a *app) error {
 	return a.with(func(ctx context.Context, in *installation) error {
+		if c.Limit < 1 {
+			return usagef("--limit: %d is not 1 or more", c.Limit)
+		}
 		f, err := c.filter(ctx, a, in)
 		if err != nil {
 			return err
 		}
+		f.Before = c.Before
 		n := in.names()
 		p := a.newPrinter(c.JSON, "ID", "AT", "GATE", "USER", "DEVICE", "DECISION", "REASON", "COUNT", "ADDRESS", "REQUEST")
 		for left := c.Limit; left > 0; {
@@ -145,6 +153,29 @@ func (c EventsListCmd) Run(a *app) error {
 			}
 		}
 		return p.end()
+	})
+}
+
+// EventsExportCmd writes events to the standard output.
+type EventsExportCmd struct {
+	eventFilters
+	Format string `enum:"csv,ndjson" default:"csv" help:"csv: cells that a spreadsheet might take for formulas are neutralised; ndjson: one JSON object a line."`
+}
+
+// Help is the example of --help.
+func (EventsExportCmd) Help() string {
+	return "It leaves a line in the audit.\n\nExample:\n\n    openway events export --from 720h > events.csv\n    openway events export --decision DENY --format ndjson | jq .reason"
+}
+
+// Run writes them.
+func (c EventsExportCmd) Run(a *app) error {
+	return a.with(func(ctx context.Context, in *installation) error {
+		f, err := c.filter(ctx, a, in)
+		if err != nil {
+			return err
+		}
+		_, err = in.desk.WriteEvents(ctx, in.actor, f, a.out, table.Format(c.Format))
+		return err
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"github.com/openway-access/openway/internal/server"
 	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/throttle"
+	"github.com/openway-access/openway/internal/webadmin"
 )
 
 // ServeCmd runs the server.
@@ -268,8 +270,10 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	if in.store.Engine() == store.Postgres {
 		lanes = 2
 	}
+	events := s.log.With(server.LoggerKey, "openway.events")
+	feed := eventlog.NewFeed(eventlog.FeedConfig{Reader: in.store, Logger: events})
 	keeper := gatekeeper.New(gatekeeper.Config{
-		Source: in.store, Keys: in.keys, Events: eventlog.Config{Appender: in.store, Lanes: lanes},
+		Source: in.store, Keys: in.keys, Events: eventlog.Config{Appender: in.store, Lanes: lanes, Landed: feed.Wake},
 		VerifyRate: s.plan.verifyRate, IdleDays: in.idleDays, Logger: s.log.With(server.LoggerKey, "openway.gate"),
 	})
 	if err := keeper.Start(ctx); err != nil {
@@ -284,12 +288,21 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	in.announce(keeper.Changed)
 	defer in.announce(nil)
 
+	signIns := throttle.NewSignIns(s.plan.loginRate, nil)
 	api := httpapi.New(httpapi.Config{
-		Gatekeeper: keeper, Registry: in.desk, UserRate: s.plan.userRate, AnonRate: s.plan.anonRate, LoginRate: s.plan.loginRate,
+		Gatekeeper: keeper, Registry: in.desk, UserRate: s.plan.userRate, AnonRate: s.plan.anonRate, SignIns: signIns,
 		Language: s.plan.language, Logger: s.log.With(server.LoggerKey, "openway.api"),
 	})
+	admin, err := webadmin.New(webadmin.Config{
+		Gatekeeper: keeper, Registry: in.desk, SignIns: signIns, PublicURL: s.plan.publicURL,
+		Language: s.plan.language, Logger: s.log.With(server.LoggerKey, "openway.admin"),
+	})
+	if err != nil {
+		return err
+	}
+	site := doors{api, admin}
 	front, err := server.New(server.Config{
-		Handler: api, Allowed: api.Methods, Error: api.Error, Ready: in.store.Ping, Logger: s.log.With(server.LoggerKey, "openway.server"),
+		Handler: site, Allowed: site.Methods, Error: site.Error, Ready: in.store.Ping, Logger: s.log.With(server.LoggerKey, "openway.server"),
 		AllowedHosts: s.plan.hosts, CORSOrigins: s.plan.origins, TrustedProxies: s.plan.proxies,
 		HTTPS: s.plan.publicURL != nil && s.plan.publicURL.Scheme == "https",
 	})
@@ -306,6 +319,8 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	defer tasks.Wait()
 	defer stop()
 	tasks.Go(func() { in.retention(s.log).Run(background) })
+	tasks.Go(func() { feed.Run(background) })
+	tasks.Go(func() { eventlog.NewCounter(eventlog.CounterConfig{Tallier: in.store, Logger: events}).Run(background) })
 
 	s.log.Info("listening", slog.String("address", l.Addr().String()), slog.String("database", in.store.Engine()), slog.String("version", thisRelease().Version))
 	if s.listening != nil {
@@ -314,6 +329,34 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	drained := context.AfterFunc(ctx, func() { s.log.Info("draining: answering what was accepted") })
 	defer drained()
 	return front.Serve(ctx, l)
+}
+
+// doors are what people and controllers ask: the admin pages below /admin/, the API elsewhere.
+type doors struct {
+	api   *httpapi.Handler
+	admin *webadmin.Admin
+}
+
+// handler is a door as the server needs it.
+type handler interface {
+	http.Handler
+	Methods(path string) []string
+	Error(w http.ResponseWriter, r *http.Request, status int)
+}
+
+func (d doors) at(path string) handler {
+	if strings.HasPrefix(path, "/admin/") {
+		return d.admin
+	}
+	return d.api
+}
+
+func (d doors) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.at(r.URL.Path).ServeHTTP(w, r) }
+
+func (d doors) Methods(path string) []string { return d.at(path).Methods(path) }
+
+func (d doors) Error(w http.ResponseWriter, r *http.Request, status int) {
+	d.at(r.URL.Path).Error(w, r, status)
 }
 
 // retention deletes events that are older than the site keeps them.

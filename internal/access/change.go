@@ -41,4 +41,6 @@ const (
 	ObjectRole       = "role" // ObjectID: the user
 	ObjectSession    = "session"
 	ObjectEvents     = "events" // purges
+	ObjectAudit      = "audit"  // exports
+	ObjectBackup     = "backup" // ObjectID: 0
 )

@@ -56,7 +56,8 @@ type Event struct {
 	Fingerprint   string // 12 hex of an HMAC of the presented token, to tell "the same unknown token again"; "" = none presented
 }
 
-// EventFilter selects events; zero fields do not matter. It pages by id, newest first: give the last id seen as Before.
+// EventFilter selects events; zero fields do not matter. It pages by id, newest first: give the last id seen as Before. Only a
+// From or To without gate, user, device and request makes the order that of occurrence (Before is an id all the same).
 type EventFilter struct {
 	Before    int64 // only ids below this one
 	GateID    int64
@@ -76,6 +77,23 @@ type EventFilter struct {
 type EventBatch struct {
 	Policy PolicyMark // the batch lands only while this is the newest policy
 	Events []*Event
+}
+
+// Lane is a writer of events as those see it who read the log in the order of its commits.
+type Lane struct {
+	ID         int64
+	Newest     int64     // the seq of its newest batch; 0 = none yet
+	RecordedAt time.Time // of its newest batch; zero = none yet
+	StartedAt  time.Time
+}
+
+// LaneBatch is one commit of a lane, without its events.
+type LaneBatch struct {
+	WriterID   int64
+	Seq        int64
+	Count      int // of events; 0 fences a commit whose outcome was unknown
+	OldestAt   time.Time
+	RecordedAt time.Time
 }
 
 // maxPresentedGate is how many characters of an unknown gate's code are kept.

@@ -36,3 +36,18 @@ func rawText(bad *Invalid, field, s string, shortest, longest int) bool {
 	}
 	return false
 }
+
+// Fold takes out of a text what a search does not mind, in every script: each letter becomes the smallest of those that differ from it in
+// case only, and the Russian ё becomes е, as most people write it.
+func Fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		if least == 'Ё' {
+			return 'Е'
+		}
+		return least
+	}, s)
+}

@@ -85,6 +85,32 @@ func (s *Snapshot) Decide(r Request) Decision {
 	return d
 }
 
+// DecideUser answers what Decide would for a good credential of a user: whether the user may pass, whatever is presented. A user who is unknown or
+// inactive is TOKEN_INVALID, as at the gate. It is for explaining, not for the gate: it takes a lock.
+func (s *Snapshot) DecideUser(gateCode string, userID, at int64) Decision {
+	d := Decision{Outcome: access.Deny, Reason: access.UnknownGate}
+	i, ok := s.gates.byCode[gateCode]
+	if !ok {
+		return d
+	}
+	g := s.gates.list[i]
+	d.GateID, d.UserID, d.Reason = s.id(g.ref), userID, access.TokenInvalid
+	user := s.names.ref(userID)
+	groups, active, _ := s.users.find(user)
+	if !active {
+		return d
+	}
+	if d.PermissionID = s.granted(g, user, groups, at); d.PermissionID == 0 {
+		d.Reason = access.NoPermission
+		return d
+	}
+	d.Outcome, d.Reason, d.ReleaseMS = access.Allow, access.OK, g.releaseMS
+	if d.ReleaseMS == 0 {
+		d.ReleaseMS = s.defaultReleaseMS
+	}
+	return d
+}
+
 // Knows reports whether something with one of these lookups may be presented at a gate, whatever would come of it.
 func (s *Snapshot) Knows(lookups []access.Lookup) bool {
 	_, found := s.credential(lookups)

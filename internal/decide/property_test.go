@@ -132,6 +132,11 @@ func compare(t *rapid.T, what string, m *model, s *Snapshot, at int64, known int
 			if i%3 == 0 {
 				r.Lookups = []access.Lookup{lookup("none"), l, lookups[(i+1)%len(lookups)]}
 			}
+			if d := s.Decide(r); d.Reason == access.OK || d.Reason == access.NoPermission {
+				if u := s.DecideUser(r.Gate, d.UserID, r.At); u.Reason != d.Reason || u.Outcome != d.Outcome || u.PermissionID != d.PermissionID || u.ReleaseMS != d.ReleaseMS {
+					t.Fatalf("the user of %+v: got %+v, the credential gets %+v", r, u, d)
+				}
+			}
 			if got, want := s.Decide(r), m.decide(r); got != want {
 				t.Fatalf("%s: gate %q, lookup %d, at %d:\n got %s\nwant %s", what, code, i, at, show(got), show(want))
 			}

@@ -241,6 +241,7 @@ func (ln *lane) finish() {
 	}
 	clear(ln.posted)
 	clear(ln.batch.Events)
+	l.cfg.Landed()
 	if ln.failures > 1 {
 		l.cfg.Logger.Info("eventlog: events are written again", "lane", ln.index, "writer", writer)
 	}

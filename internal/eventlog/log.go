@@ -28,6 +28,7 @@ type Config struct {
 
 	Now    func() time.Time // for the instants that stand in system events; nil = time.Now
 	Logger *slog.Logger     // nil = discarded
+	Landed func()           // told after each commit that landed, by the lane: it must not wait. nil = nobody
 }
 
 // Log is a durable event log that many goroutines append to at once.
@@ -85,6 +86,9 @@ func New(cfg Config) *Log {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Landed == nil {
+		cfg.Landed = func() {}
 	}
 	l := &Log{cfg: cfg, begun: time.Now(), leave: make(chan struct{}), watch: make(chan struct{}, 1), flying: make([][]*Entry, cfg.Lanes)}
 	l.work.L = &l.mu

@@ -39,9 +39,9 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	token, user, err := h.registry.Login(r.Context(), actor(r), username, password, label)
 	switch {
 	case err == nil:
-		attempt.succeeded()
+		attempt.Succeeded()
 	case !errors.Is(err, access.ErrBadLogin):
-		attempt.abandoned()
+		attempt.Abandoned()
 	}
 	if err != nil {
 		return err

@@ -23,12 +23,12 @@ import (
 type Config struct {
 	Gatekeeper *gatekeeper.Gatekeeper
 	Registry   *registry.Registry
-	UserRate   throttle.Rate    // calls of a signed-in user; zero = no limit
-	AnonRate   throttle.Rate    // anonymous calls under /api/ by address; zero = no limit
-	LoginRate  throttle.Rate    // sign-ins by address, and failures by user name; zero = no limit
-	Language   string           // of texts where a request names neither English nor Russian: "en" (also "") or "ru"
-	Now        func() time.Time // nil = time.Now
-	Logger     *slog.Logger     // nil = slog.Default
+	UserRate   throttle.Rate     // calls of a signed-in user; zero = no limit
+	AnonRate   throttle.Rate     // anonymous calls under /api/ by address; zero = no limit
+	SignIns    *throttle.SignIns // shared with the other doors where passwords are typed; nil = no limit
+	Language   string            // of texts where a request names neither English nor Russian: "en" (also "") or "ru"
+	Now        func() time.Time  // nil = time.Now
+	Logger     *slog.Logger      // nil = slog.Default
 }
 
 // Handler answers everything below /api/v1/, /schema/ and /docs/, and 404 for the rest.

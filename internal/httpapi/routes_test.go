@@ -174,7 +174,7 @@ func TestCallLimits(t *testing.T) {
 
 func TestLoginThrottle(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(cfg *Config) { cfg.LoginRate = throttle.Rate{N: 2, Per: time.Hour} })
+	s := newSite(t, func(cfg *Config) { cfg.SignIns = throttle.NewSignIns(throttle.Rate{N: 2, Per: time.Hour}, nil) })
 	login := func(what string, status int, address, username, password string) {
 		t.Helper()
 		w := s.ask("POST", "/api/v1/auth/token", `{"username":"`+username+`","password":"`+password+`"}`, asJSON, "From: "+address+":0")

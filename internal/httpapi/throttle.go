@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"crypto/sha256"
 	"net/http"
 	"net/netip"
 	"time"
@@ -13,36 +12,23 @@ import (
 const (
 	maxUsers     = 100_000
 	maxAddresses = 50_000
-	maxNames     = 50_000
 )
-
-// lately is how long a sign-in from an address vouches for it.
-const lately = 30 * 24 * time.Hour
 
 // limits are the throttles of everything but verify, whose own is the gatekeeper's.
 type limits struct {
 	users     *throttle.Limiter[int64]        // authenticated calls
 	anonymous *throttle.Limiter[netip.Prefix] // anonymous calls under /api/
-	attempts  *throttle.Limiter[netip.Prefix] // sign-ins by address
-	failures  *throttle.Limiter[nameKey]      // failed sign-ins by user name
-	signedIn  *throttle.Limiter[signInKey]    // remembers from where who signed in
-}
-
-// nameKey stands for a user name as it was given: names of any length take the same room.
-type nameKey [sha256.Size]byte
-
-type signInKey struct {
-	address netip.Prefix
-	name    nameKey
+	signIns   *throttle.SignIns
 }
 
 func newLimits(c Config) limits {
+	if c.SignIns == nil {
+		c.SignIns = throttle.NewSignIns(throttle.Rate{}, c.Now)
+	}
 	return limits{
 		users:     throttle.New[int64](c.UserRate, maxUsers, c.Now),
 		anonymous: throttle.New[netip.Prefix](c.AnonRate, maxAddresses, c.Now),
-		attempts:  throttle.New[netip.Prefix](c.LoginRate, maxAddresses, c.Now),
-		failures:  throttle.New[nameKey](c.LoginRate, maxNames, c.Now),
-		signedIn:  throttle.New[signInKey](throttle.Rate{N: 1, Per: lately}, maxNames, c.Now),
+		signIns:   c.SignIns,
 	}
 }
 
@@ -68,45 +54,19 @@ func (t *limits) countAnonymous(r *http.Request) error {
 	return nil
 }
 
-// attempt is a sign-in under way.
-type attempt struct {
-	limits  *limits
-	key     signInKey
-	counted bool // as a failure, until it has turned out
-}
-
 // tryAddress counts an attempt to sign in by its address, before anything of it is read.
 func (t *limits) tryAddress(address netip.Addr) error {
-	if ok, wait := t.attempts.Allow(throttle.AddressKey(address)); !ok {
+	if ok, wait := t.signIns.Address(address); !ok {
 		return throttled(wait)
 	}
 	return nil
 }
 
-// tryName counts an attempt as a failure under its user name until it has turned out otherwise: so many at once cannot get past the limit.
-// From an address where this user signed in lately it is let pass, so that nobody can lock another out.
-func (t *limits) tryName(address netip.Addr, username string) (attempt, error) {
-	a := attempt{limits: t, key: signInKey{throttle.AddressKey(address), sha256.Sum256([]byte(username))}}
-	if stranger, _ := t.signedIn.Peek(a.key); !stranger {
-		return a, nil
-	}
-	ok, wait := t.failures.Allow(a.key.name)
+// tryName counts an attempt to sign in as a failure under its user name until it has turned out otherwise.
+func (t *limits) tryName(address netip.Addr, username string) (throttle.SignIn, error) {
+	attempt, ok, wait := t.signIns.Name(address, username)
 	if !ok {
-		return a, throttled(wait)
+		return attempt, throttled(wait)
 	}
-	a.counted = true
-	return a, nil
-}
-
-// succeeded notes that the user signed in.
-func (a attempt) succeeded() {
-	a.abandoned()
-	a.limits.signedIn.Add(a.key)
-}
-
-// abandoned notes that the attempt was no failure of the one who made it.
-func (a attempt) abandoned() {
-	if a.counted {
-		a.limits.failures.Undo(a.key.name)
-	}
+	return attempt, nil
 }

@@ -18,14 +18,14 @@ func (c *clock) now() time.Time { return c.at }
 func TestLoginLimits(t *testing.T) {
 	t.Parallel()
 	c := &clock{time.Unix(1_700_000_000, 0)}
-	l := newLimits(Config{LoginRate: throttle.Rate{N: 3, Per: time.Minute}, Now: c.now})
+	l := newLimits(Config{SignIns: throttle.NewSignIns(throttle.Rate{N: 3, Per: time.Minute}, c.now)})
 	home, abroad := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
 
 	a, err := l.tryName(home, "ann")
 	if err != nil {
 		t.Fatalf("first attempt: %v", err)
 	}
-	a.succeeded()
+	a.Succeeded()
 	for i := range 3 {
 		if _, err := l.tryName(abroad, "ann"); err != nil {
 			t.Fatalf("failure %d from abroad: %v, want it let pass", i+1, err)
@@ -59,7 +59,7 @@ func TestLoginLimits(t *testing.T) {
 // Failures that are under way at once count before they have failed.
 func TestFailuresAreExact(t *testing.T) {
 	t.Parallel()
-	l := newLimits(Config{LoginRate: throttle.Rate{N: 5, Per: time.Hour}})
+	l := newLimits(Config{SignIns: throttle.NewSignIns(throttle.Rate{N: 5, Per: time.Hour}, nil)})
 	var passed atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 40 {

@@ -26,10 +26,21 @@ const maxLabel = 200
 // The token is told here only. ErrBadLogin stands for a wrong password, an unknown and an inactive user alike and takes the same time;
 // ErrUnavailable means that too many wait already.
 func (r *Registry) Login(ctx context.Context, actor access.Actor, username, password, label string) (token string, user access.User, err error) {
+	token = credential.MintUserToken()
+	user, err = r.login(ctx, actor, username, password, func(c *change, u *access.User) error { return c.signIn(u, token, cut(label, maxLabel)) })
+	if err != nil {
+		token = ""
+	}
+	return token, user, err
+}
+
+// login checks a user name and password and lets the user in: enter runs in the transaction in which both still hold. When that fails for
+// another reason than ErrBadLogin the user is returned along with the error, for the log.
+func (r *Registry) login(ctx context.Context, actor access.Actor, username, password string, enter func(*change, *access.User) error) (access.User, error) {
 	begun := time.Now()
-	token, user, err = r.login(ctx, actor, username, password, label)
+	user, err := r.checkLogin(ctx, actor, username, password, enter)
 	if !errors.Is(err, access.ErrBadLogin) {
-		return token, user, err
+		return user, err
 	}
 	r.refused(ctx, actor, user.ID)
 	wait := time.NewTimer(r.floor - time.Since(begun))
@@ -38,14 +49,14 @@ func (r *Registry) Login(ctx context.Context, actor access.Actor, username, pass
 	case <-wait.C:
 	case <-ctx.Done():
 	}
-	return "", access.User{}, err
+	return access.User{}, err
 }
 
-// login returns the user along with ErrBadLogin when it knows whose name was used.
-func (r *Registry) login(ctx context.Context, actor access.Actor, username, password, label string) (string, access.User, error) {
+// checkLogin returns the user along with ErrBadLogin when it knows whose name was used.
+func (r *Registry) checkLogin(ctx context.Context, actor access.Actor, username, password string, enter func(*change, *access.User) error) (access.User, error) {
 	user, hash, err := r.knownUser(ctx, username)
 	if err != nil {
-		return "", access.User{}, err
+		return access.User{}, err
 	}
 	var fresh string // replaces an outdated hash
 	good := false
@@ -65,12 +76,11 @@ func (r *Registry) login(ctx context.Context, actor access.Actor, username, pass
 	})
 	switch {
 	case err != nil:
-		return "", access.User{}, fmt.Errorf("login: %w", err)
+		return access.User{}, fmt.Errorf("login: %w", err)
 	case !good || !user.Active:
-		return "", user, fmt.Errorf("login: %w", access.ErrBadLogin)
+		return user, fmt.Errorf("login: %w", access.ErrBadLogin)
 	}
 	actor.UserID, actor.Label = user.ID, user.Username
-	token := credential.MintUserToken()
 	err = r.change(ctx, actor, func(c *change) error {
 		// The password was checked outside; it may have been changed, or the user shut out, since.
 		now, err := c.PasswordHash(user.ID)
@@ -91,12 +101,12 @@ func (r *Registry) login(ctx context.Context, actor access.Actor, username, pass
 				return err
 			}
 		}
-		return c.signIn(&user, token, cut(label, maxLabel))
+		return enter(c, &user)
 	})
 	if err != nil {
-		return "", user, fmt.Errorf("login: %w", err)
+		return user, fmt.Errorf("login: %w", err)
 	}
-	return token, user, nil
+	return user, nil
 }
 
 // knownUser finds a user and the hash to compare with; hash "" stands for nobody, or a password that nobody can know.

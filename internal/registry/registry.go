@@ -2,7 +2,7 @@
 // A change is validated, made in one transaction together with its audit line and a new policy version, and announced
 // once it is committed, so that it holds at every gate from the next request on.
 //
-// It imports store, credential, sitefile and access. It promises that a method which returned nil has been recorded and is
+// It imports store, credential, sitefile, table and access. It promises that a method which returned nil has been recorded and is
 // in force, that a method which returned an error has changed nothing (but for access.ErrOutcomeUnknown), and that no
 // password and no token ever reaches the audit.
 //
@@ -47,6 +47,8 @@ type Registry struct {
 	slots    *slots
 	kind     prevailing
 	failures failures
+
+	directory directory
 }
 
 // New makes the desk of a site. Close it to have the last refused logins written.

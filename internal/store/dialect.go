@@ -30,8 +30,12 @@ type dialect interface {
 	snapshot() *sql.TxOptions
 	// countTables is a query for the number of tables of the name $1 that statements would find.
 	countTables() string
+	// sizeOf is a query for the bytes that the database occupies.
+	sizeOf() string
 	// unixSeconds is an SQL expression for a timestamp column of goose's.
 	unixSeconds(column string) string
+	// requestIs is the condition that events are of the request ?, as an index can answer it.
+	requestIs() string
 	// moveSequence makes the next id of a table follow its highest, after rows came with ids.
 	moveSequence(tx *Tx, table string) error
 	// fault gives an error of the driver its kind: access.ErrNotFound for no row, access.ErrUnavailable when the database
@@ -99,9 +103,16 @@ func (sqliteDialect) countTables() string {
 	return `SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = $1`
 }
 
+func (sqliteDialect) sizeOf() string {
+	return `SELECT c.page_count * s.page_size FROM pragma_page_count() c, pragma_page_size() s`
+}
+
 func (sqliteDialect) unixSeconds(column string) string {
 	return `CAST(strftime('%s', ` + column + `) AS INTEGER)`
 }
+
+// requestIs needs no care: the index over the events is asked before (pageByIndex).
+func (sqliteDialect) requestIs() string { return `request_id = ?` }
 
 // moveSequence has nothing to do: AUTOINCREMENT remembers the highest id that was ever given, by hand or not.
 func (sqliteDialect) moveSequence(*Tx, string) error { return nil }
@@ -161,8 +172,14 @@ func (postgresDialect) countTables() string {
 	return `SELECT COUNT(*) FROM pg_catalog.pg_class c WHERE c.relkind = 'r' AND c.relname = $1 AND pg_catalog.pg_table_is_visible(c.oid)`
 }
 
+func (postgresDialect) sizeOf() string { return `SELECT pg_database_size(current_database())` }
+
 func (postgresDialect) unixSeconds(column string) string {
 	return `CAST(EXTRACT(EPOCH FROM ` + column + `) AS BIGINT)`
+}
+
+func (postgresDialect) requestIs() string {
+	return `hashtext(request_id) = hashtext(?) AND request_id = ?`
 }
 
 func (postgresDialect) moveSequence(tx *Tx, table string) error {

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,30 +16,103 @@ import (
 const selectEvent = `SELECT id, kind, occurred_at, recorded_at, writer_id, seq, gate_id, presented_gate, user_id, credential_id, device_id, permission_id,
 	controller_id, policy_version, decision, reason, count, until, address, request_id, fingerprint FROM events`
 
-// Events lists events, newest first, by keyset: give the last id seen as Before for the next page.
+// EventPage is what one look at the log found.
+type EventPage struct {
+	Events []access.Event // newest first, as EventFilter says
+	// Next is how far the look went: give it as Before to go on. 0 = there is nothing older. A page may have few events or none
+	// and yet a Next, when it looked at many that the filter does not want.
+	Next int64
+}
+
+// defaultLookAhead is how many events a page looks at, at most.
+const defaultLookAhead = 20_000
+
+// scatter is how many times as much it costs to look at a row that stands alone.
+const scatter = 4
+
+// Events lists events, newest first, by keyset: give the last id seen as Before for the next page. It looks on until the page is full or the
+// log ends, which for a filter that few or none match can be as far as the log goes: pages for people use EventPage.
 //
-// A page of everything, of a gate or of a user reads only what it returns, however many events there are. When only a time range
-// (with or without other filters, but no gate or user) is given, the order is that of occurrence, and what is read is at
-// most the range. Other filters alone are looked for from the newest event backwards, as far as it takes.
-func (s *Store) Events(ctx context.Context, f access.EventFilter) ([]access.Event, error) {
-	q := eventQuery(f)
-	rows, err := s.read.QueryContext(ctx, q.text(selectEvent), q.args...)
+// The order is that of the ids. Only when a time range is given, and no gate, user, device or request, it is that of occurrence.
+func (s *Store) Events(ctx context.Context, f access.EventFilter) (events []access.Event, err error) {
+	limit := pageSize(f.Limit)
+	for {
+		p, err := s.EventPage(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, p.Events...)
+		if len(events) >= limit || p.Next == 0 {
+			return events, nil
+		}
+		f.Before = p.Next
+		if f.Limit != All {
+			f.Limit = limit - len(events)
+		}
+	}
+}
+
+// EventPage lists events as Events does, but looks at no more than 20,000 of them in one go (on PostgreSQL 5,000 where they stand apart), however many there are and whatever the filter is.
+//
+// What it looks at: with a gate, user, device or request id only events that bear it (on SQLite those that bear all of them, and the reason
+// and outcome unless that is OK and ALLOW; and only what was recorded when events of the time range were). With a time
+// range only events of that range. Without any of these all events, newest first; on SQLite only those with the reason or outcome unless that is OK and ALLOW.
+func (s *Store) EventPage(ctx context.Context, f access.EventFilter) (EventPage, error) {
+	p, err := s.eventPage(ctx, f)
 	if err != nil {
-		return nil, fmt.Errorf("list events: %w", s.kind.fault(err))
+		return EventPage{}, fmt.Errorf("list events: %w", s.kind.fault(err))
+	}
+	return p, nil
+}
+
+func (s *Store) eventPage(ctx context.Context, f access.EventFilter) (EventPage, error) {
+	q := s.eventQuery(f)
+	if keys := indexKeysOf(f); s.write != nil && !q.byTime && len(keys) > 0 {
+		return s.pageByIndex(ctx, f, q, keys)
+	}
+	floor := int64(0)
+	if q.sifts {
+		edge := q.listQuery
+		edge.where, edge.args, edge.limit = edge.where[:q.leading], edge.args[:q.leading], 1
+		ahead := s.lookAhead
+		if q.scattered {
+			ahead = max(1, ahead/scatter)
+		}
+		err := s.kind.fault(s.read.QueryRowContext(ctx, edge.text(`SELECT id FROM events`)+` OFFSET `+strconv.Itoa(ahead-1), edge.args...).Scan(&floor))
+		if err != nil && !errors.Is(err, access.ErrNotFound) {
+			return EventPage{}, err
+		}
+		switch {
+		case floor == 0:
+		case q.byTime:
+			q.add("(occurred_at, id) >= (SELECT occurred_at, id FROM events WHERE id = ?)", floor)
+		default:
+			q.add("id >= ?", floor)
+		}
+	}
+	events, err := scanEvents(s.read.QueryContext(ctx, q.text(selectEvent), q.args...))
+	if err != nil {
+		return EventPage{}, err
+	}
+	if len(events) == q.limit {
+		floor = events[len(events)-1].ID
+	}
+	return EventPage{events, floor}, nil
+}
+
+func scanEvents(rows *sql.Rows, err error) (events []access.Event, _ error) {
+	if err != nil {
+		return nil, err
 	}
 	defer rows.Close()
-	var events []access.Event
 	for rows.Next() {
 		e, err := scanEvent(rows)
 		if err != nil {
-			return nil, fmt.Errorf("list events: %w", err)
+			return nil, err
 		}
 		events = append(events, e)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list events: %w", s.kind.fault(err))
-	}
-	return events, nil
+	return events, rows.Err()
 }
 
 func scanEvent(row scanner) (e access.Event, err error) {
@@ -68,52 +143,86 @@ func (q *listQuery) text(selectFrom string) string {
 	return selectFrom + " ORDER BY " + q.order + " LIMIT " + strconv.Itoa(q.limit)
 }
 
+// pageQuery is the list that a filter asks for. Its first conditions (leading) are answered by an index, whose order is the list's.
+type pageQuery struct {
+	listQuery
+	leading int
+	byTime  bool // in the order of occurrence
+	sifts   bool // there are other conditions: rows are read in vain
+	// scattered: the rows that lead stand far from each other.
+	scattered bool
+}
+
 // eventQuery chooses the index by the order it asks for. A + before a column keeps its index out of the choice, on both engines:
 // neither knows how many events a group's users have, and each would rather sort them all.
-func eventQuery(f access.EventFilter) *listQuery {
-	q := &listQuery{order: "id DESC", limit: pageSize(f.Limit)}
-	byTime := (!f.From.IsZero() || !f.To.IsZero()) && f.GateID == 0 && f.UserID == 0
+func (s *Store) eventQuery(f access.EventFilter) *pageQuery {
+	q := &pageQuery{listQuery: listQuery{order: "id DESC", limit: pageSize(f.Limit)}}
+	ranged := !f.From.IsZero() || !f.To.IsZero()
+	q.byTime = ranged && f.GateID == 0 && f.UserID == 0 && f.DeviceID == 0 && f.RequestID == ""
+	occurred := func(column string) {
+		if !f.From.IsZero() {
+			q.add(column+" >= ?", micros(f.From))
+		}
+		if !f.To.IsZero() {
+			q.add(column+" < ?", micros(f.To))
+		}
+	}
 	switch {
-	case byTime:
+	case q.byTime:
 		q.order = "occurred_at DESC, id DESC"
 		if f.Before != 0 {
 			q.add("(occurred_at, id) < (SELECT occurred_at, id FROM events WHERE id = ?)", f.Before)
 		}
+		occurred("occurred_at")
 	case f.Before != 0:
 		q.add("id < ?", f.Before)
 	}
-	switch {
-	case f.GateID != 0:
-		q.add("gate_id = ?", f.GateID)
-		if f.UserID != 0 {
-			q.add("+user_id = ?", f.UserID)
+	// The column of which there is likely least leads.
+	led := q.byTime
+	if f.RequestID != "" {
+		q.add(s.kind.requestIs(), f.RequestID)
+		led = true
+	}
+	var others []func()
+	for _, c := range []struct {
+		column string
+		value  int64
+	}{{"device_id", f.DeviceID}, {"user_id", f.UserID}, {"gate_id", f.GateID}} {
+		switch {
+		case c.value == 0:
+		case !led:
+			q.add(c.column+" = ?", c.value)
+			led = true
+		default:
+			others = append(others, func() { q.add("+"+c.column+" = ?", c.value) })
 		}
-	case f.UserID != 0:
-		q.add("user_id = ?", f.UserID)
+	}
+	if !led && f.Reason != "" && f.Reason != access.OK {
+		q.add("reason <> '"+string(access.OK)+"' AND reason = ?", string(f.Reason)) // the index is over these
+		led, f.Reason = true, ""
+	}
+	if !q.byTime && s.write == nil {
+		// PostgreSQL knows how long the range is, and reads it instead of all there is of a gate when that is less.
+		occurred("occurred_at")
+	}
+	q.leading, q.scattered = len(q.where), led && !q.byTime
+	for _, add := range others {
+		add()
 	}
 	if f.GroupID != 0 {
 		q.add("+user_id IN (SELECT user_id FROM membership WHERE group_id = ?)", f.GroupID)
 	}
-	if f.DeviceID != 0 {
-		q.add("device_id = ?", f.DeviceID)
-	}
 	for _, c := range []struct{ condition, value string }{
-		{"kind = ?", string(f.Kind)}, {"decision = ?", string(f.Decision)}, {"reason = ?", string(f.Reason)}, {"request_id = ?", f.RequestID},
+		{"kind = ?", string(f.Kind)}, {"decision = ?", string(f.Decision)}, {"reason = ?", string(f.Reason)},
 	} {
 		if c.value != "" {
 			q.add(c.condition, c.value)
 		}
 	}
-	occurred := "+occurred_at"
-	if byTime {
-		occurred = "occurred_at"
+	if !q.byTime && s.write != nil {
+		occurred("+occurred_at")
 	}
-	if !f.From.IsZero() {
-		q.add(occurred+" >= ?", micros(f.From))
-	}
-	if !f.To.IsZero() {
-		q.add(occurred+" < ?", micros(f.To))
-	}
+	q.sifts = len(q.where) > q.leading
 	return q
 }
 
@@ -136,16 +245,23 @@ func (s *Store) FirstEventSince(ctx context.Context, since time.Time) (at time.T
 
 // PurgeEvents deletes at most limit events that occurred before an instant (a folded one: began), oldest first, and as many
 // batches recorded before it, but never a lane's newest one. It is one small transaction; n < limit says that no more are left.
+//
+// A power cut may undo the last of them on SQLite: nobody waits for the disk, and the next purge deletes those events again.
 func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	if limit <= 0 {
 		return 0, fmt.Errorf("purge events: %d at a time", limit)
 	}
-	err = s.atDesk(ctx, func(tx *Tx) (bool, error) {
+	err = s.atDeskThatIs(ctx, lazy, func(tx *Tx) (bool, error) {
 		gone, err := tx.exec(`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE occurred_at < $1 ORDER BY occurred_at LIMIT $2)`, micros(before), limit)
 		if err != nil {
 			return false, err
 		}
 		n = int(gone)
+		if s.write != nil {
+			if err := tx.dropOldIndex(); err != nil {
+				return false, err
+			}
+		}
 		_, err = tx.exec(`DELETE FROM event_batch WHERE (writer_id, seq) IN (
 			SELECT old.writer_id, old.seq FROM event_batch old WHERE old.recorded_at < $1
 				AND EXISTS (SELECT 1 FROM event_batch newer WHERE newer.writer_id = old.writer_id AND newer.seq > old.seq)

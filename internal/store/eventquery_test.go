@@ -47,7 +47,7 @@ func randomEvents(t *testing.T, s *store.Store, rnd *rand.Rand, n int) []access.
 // naive filters as the words of EventFilter say.
 func naive(all []access.Event, f access.EventFilter, members []int64) []access.Event {
 	var got []access.Event
-	byTime := (!f.From.IsZero() || !f.To.IsZero()) && f.GateID == 0 && f.UserID == 0
+	byTime := (!f.From.IsZero() || !f.To.IsZero()) && f.GateID == 0 && f.UserID == 0 && f.DeviceID == 0 && f.RequestID == ""
 	older := func(a, b access.Event) int {
 		if byTime {
 			if c := a.At.Compare(b.At); c != 0 {
@@ -65,6 +65,9 @@ func naive(all []access.Event, f access.EventFilter, members []int64) []access.E
 		}
 	}
 	slices.SortFunc(got, func(a, b access.Event) int { return older(b, a) })
+	if f.Limit == store.All {
+		return got
+	}
 	return got[:min(len(got), f.Limit)]
 }
 

@@ -65,6 +65,9 @@ func (s *Store) ClaimWriter(ctx context.Context) (id int64, err error) {
 		return 0, fmt.Errorf("claim a writer: %w", unavailable(sql.ErrConnDone))
 	}
 	s.lanes[id] = &lane{}
+	if s.write != nil {
+		s.beginUpkeep()
+	}
 	return id, nil
 }
 
@@ -134,7 +137,7 @@ func (s *Store) AppendBatch(ctx context.Context, writer, seq int64, b *access.Ev
 	defer l.mu.Unlock()
 	head := s.stamp(writer, seq, b)
 	if s.write != nil {
-		landed, err = s.write.append(ctx, head, b)
+		landed, err = s.appendSQLite(ctx, head, b)
 	} else {
 		landed, err = s.appendPostgres(ctx, l, head, b)
 	}
@@ -181,9 +184,7 @@ func (s *Store) AppendBatchHeld(ctx context.Context, writer, seq int64, decide f
 		return true, nil
 	}
 	if s.write != nil {
-		return s.write.do(ctx, func(c *sql.Conn) (bool, error) {
-			return held(c, func(head batchHead, b *access.EventBatch) (bool, error) { return s.write.insert(head, b) })
-		})
+		return s.appendHeldSQLite(ctx, held)
 	}
 	return s.appendHeldPostgres(ctx, l, held)
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/openway-access/openway/internal/access"
 )
 
-// Each event is one execution of a prepared single-row INSERT, straight on the driver. Measured against it (64 events, no
-// fsync): several rows in one statement cost 10 to 40 % more, since SQLite passes such rows through a coroutine; one JSON
-// parameter twice as much; database/sql's own Stmt a tenth more and 1,000 more allocations with $1 in place of ?, because
-// the driver asks SQLite for the name of each parameter.
+// Events are inserted by prepared statements of 16, 4 and 1 rows, straight on the driver. Measured (64 events, no fsync): a row in a statement of
+// its own costs 5.1 us, in one of 4 rows 3.9, of 16 rows 3.3, of 64 rows 3.1, since AUTOINCREMENT looks its counter up for each
+// statement; one JSON parameter costs twice as much; database/sql's own Stmt a tenth more, and 1,000 more allocations with $1 in
+// place of ?, because the driver asks SQLite for the name of each parameter.
 
 const (
 	insertBatchSQLite = `INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at)
@@ -22,14 +22,19 @@ const (
 	eventColumnCount = 20
 )
 
+// rowsAtOnce are how many events a statement inserts: as many as there are, the most first.
+var rowsAtOnce = [...]int{16, 4, 1}
+
 // batchStatements are the statements of each batch, kept prepared on the writer's connection.
 type batchStatements struct {
 	begin, commit *sql.Stmt
-	batch, event  driver.Stmt
-	args          [eventColumnCount]driver.NamedValue
+	batch         driver.Stmt
+	events        [len(rowsAtOnce)]driver.Stmt
+	args          []driver.NamedValue
 }
 
 func (b *batchStatements) prepare(ctx context.Context, c *sql.Conn) (err error) {
+	b.args = make([]driver.NamedValue, rowsAtOnce[0]*eventColumnCount)
 	for i := range b.args {
 		b.args[i].Ordinal = i + 1
 	}
@@ -44,17 +49,21 @@ func (b *batchStatements) prepare(ctx context.Context, c *sql.Conn) (err error) 
 
 // prepareEvents prepares what needs tables, which a new database does not have yet.
 func (b *batchStatements) prepareEvents(dc any) (err error) {
-	if b.event != nil {
+	if b.batch != nil {
 		return nil
 	}
 	p, ok := dc.(driver.Conn)
 	if !ok {
 		return fmt.Errorf("the driver's connection is a %T", dc)
 	}
-	if b.batch, err = p.Prepare(insertBatchSQLite); err != nil {
-		return err
+	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	for i, n := range rowsAtOnce {
+		b.events[i], err = p.Prepare(`INSERT INTO events (` + eventInsertColumns + `) VALUES ` + row + strings.Repeat(", "+row, n-1))
+		if err != nil {
+			return err
+		}
 	}
-	b.event, err = p.Prepare(`INSERT INTO events (` + eventInsertColumns + `) VALUES (?` + strings.Repeat(", ?", eventColumnCount-1) + `)`)
+	b.batch, err = p.Prepare(insertBatchSQLite)
 	return err
 }
 
@@ -64,63 +73,106 @@ func (b *batchStatements) close() {
 			s.Close() //nolint:errcheck // the connection goes with it
 		}
 	}
-	for _, s := range []driver.Stmt{b.batch, b.event} {
+	for _, s := range append(b.events[:], b.batch) {
 		if s != nil {
 			s.Close() //nolint:errcheck // the connection goes with it
 		}
 	}
 }
 
-// exec runs a driver statement with the first values of args, without a context: inside a transaction of ours nothing waits
+// exec runs a driver statement with the first n of args, without a context: inside a transaction of ours nothing waits
 // for anybody, and a context would cost a goroutine for each statement.
-func (b *batchStatements) exec(s driver.Stmt, values ...driver.Value) (driver.Result, error) {
-	for i, v := range values {
-		b.args[i].Value = v
-	}
+func (b *batchStatements) exec(s driver.Stmt, n int) (driver.Result, error) {
 	run, ok := s.(driver.StmtExecContext)
 	if !ok {
 		return nil, fmt.Errorf("the driver's statement is a %T", s)
 	}
-	return run.ExecContext(context.Background(), b.args[:len(values)])
+	return run.ExecContext(context.Background(), b.args[:n])
 }
 
-// append writes a batch in a transaction of its own.
-func (w *writer) append(ctx context.Context, head batchHead, b *access.EventBatch) (landed bool, err error) {
-	err = w.do(ctx, func(*sql.Conn) (bool, error) {
+// set puts values into args, from the i-th on.
+func (b *batchStatements) set(i int, values ...driver.Value) {
+	for j, v := range values {
+		b.args[i+j].Value = v
+	}
+}
+
+// insertEvents inserts the events of a batch and returns the id of the last.
+func (b *batchStatements) insertEvents(head batchHead, events []*access.Event) (last int64, err error) {
+	var recorded, writer, seq driver.Value = head.recordedAt, head.writer, head.seq // boxed once
+	for i, rows := range rowsAtOnce {
+		for ; len(events) >= rows; events = events[rows:] {
+			for j, e := range events[:rows] {
+				b.set(j*eventColumnCount, string(e.Kind), micros(e.At), recorded, writer, seq,
+					orNull(e.GateID), textOrNull(e.PresentedGate), orNull(e.UserID), orNull(e.CredentialID), orNull(e.DeviceID), orNull(e.PermissionID),
+					orNull(e.ControllerID), e.PolicyVersion, string(e.Decision), string(e.Reason), countOf(e), instantOrNull(e.Until),
+					e.Address, e.RequestID, e.Fingerprint)
+			}
+			r, err := b.exec(b.events[i], rows*eventColumnCount)
+			if err != nil {
+				return 0, err
+			}
+			if last, err = r.LastInsertId(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return last, nil
+}
+
+// appendSQLite writes a batch in a transaction of its own.
+func (s *Store) appendSQLite(ctx context.Context, head batchHead, b *access.EventBatch) (landed bool, err error) {
+	var last int64
+	err = s.write.do(ctx, durable, func(*sql.Conn) (bool, error) {
 		var err error
-		landed, err = w.insert(head, b)
-		return landed, w.kind.fault(err)
+		last, err = s.write.insert(head, b)
+		return last > 0, s.kind.fault(err)
 	})
-	return landed && err == nil, err
+	if err != nil || last == 0 {
+		return false, err
+	}
+	s.fresh.add(last, b)
+	return true, nil
 }
 
-// insert writes a batch into the transaction that is open. landed is false when the policy has moved.
-func (w *writer) insert(head batchHead, b *access.EventBatch) (landed bool, err error) {
+// appendHeldSQLite runs held while nobody else writes.
+func (s *Store) appendHeldSQLite(ctx context.Context, held func(on conn, insert func(batchHead, *access.EventBatch) (bool, error)) (bool, error)) error {
+	var last int64
+	var batch *access.EventBatch
+	err := s.write.do(ctx, durable, func(c *sql.Conn) (bool, error) {
+		return held(c, func(head batchHead, b *access.EventBatch) (_ bool, err error) {
+			batch = b
+			last, err = s.write.insert(head, b)
+			return last > 0, err
+		})
+	})
+	if err == nil && last > 0 {
+		s.fresh.add(last, batch)
+	}
+	return err
+}
+
+// insert writes a batch into the transaction that is open, and returns the id of its last event; 0 when the policy has moved. The ids of a
+// batch follow one another, because nobody else writes meanwhile.
+func (w *writer) insert(head batchHead, b *access.EventBatch) (last int64, err error) {
 	st := &w.stmt
 	err = w.conn.Raw(func(dc any) error {
 		if err := st.prepareEvents(dc); err != nil {
 			return err
 		}
-		r, err := st.exec(st.batch, head.writer, head.seq, int64(len(b.Events)), head.oldestAt, head.recordedAt, b.Policy.Version, b.Policy.Stamp)
+		st.set(0, head.writer, head.seq, int64(len(b.Events)), head.oldestAt, head.recordedAt, b.Policy.Version, b.Policy.Stamp)
+		r, err := st.exec(st.batch, 7)
 		if err != nil {
 			return err
 		}
 		if n, err := r.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		for _, e := range b.Events {
-			if _, err := st.exec(st.event, string(e.Kind), micros(e.At), head.recordedAt, head.writer, head.seq,
-				orNull(e.GateID), textOrNull(e.PresentedGate), orNull(e.UserID), orNull(e.CredentialID), orNull(e.DeviceID), orNull(e.PermissionID),
-				orNull(e.ControllerID), e.PolicyVersion, string(e.Decision), string(e.Reason), countOf(e), instantOrNull(e.Until),
-				e.Address, e.RequestID, e.Fingerprint); err != nil {
-				return err
-			}
-		}
-		landed = true
-		return nil
+		last, err = st.insertEvents(head, b.Events)
+		return err
 	})
 	if errors.Is(err, driver.ErrBadConn) {
 		err = unavailable(err)
 	}
-	return landed, err
+	return last, err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"time"
+
+	"github.com/openway-access/openway/internal/access"
 )
 
 // LetLanesRest makes every lane believe that it was last used long ago.
@@ -17,7 +19,7 @@ func LetLanesRest(s *Store) {
 
 // OnWriter runs a statement on the writing connection of an SQLite store.
 func OnWriter(ctx context.Context, s *Store, statement string) error {
-	return s.write.do(ctx, func(c *sql.Conn) (bool, error) {
+	return s.write.do(ctx, durable, func(c *sql.Conn) (bool, error) {
 		_, err := c.ExecContext(ctx, statement)
 		return true, err
 	})
@@ -36,7 +38,7 @@ func Pragmas(ctx context.Context, s *Store, names ...string) (writer, reader map
 		return nil
 	}
 	writer, reader = map[string]string{}, map[string]string{}
-	err = s.write.do(ctx, func(c *sql.Conn) (bool, error) { return false, read(c, writer) })
+	err = s.write.do(ctx, durable, func(c *sql.Conn) (bool, error) { return false, read(c, writer) })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,4 +69,26 @@ func ForgetStatements(ctx context.Context, s *Store, writer int64) error {
 func Setting(tx *Tx, name string) (v string, err error) {
 	err = tx.queryRow(`SELECT current_setting($1)`, name).Scan(&v)
 	return v, err
+}
+
+// SetIndexSizes makes the index over the events of small parts, and pages look at few events.
+func SetIndexSizes(s *Store, slice, fan, step, drop, lookAhead int) {
+	s.sizes, s.lookAhead = indexSizes{slice, fan, step, drop, 3}, lookAhead
+	s.fresh.mu.Lock()
+	defer s.fresh.mu.Unlock()
+	s.fresh.wanted = slice
+}
+
+// IndexStep does one step of the work on the index.
+func IndexStep(ctx context.Context, s *Store) (worked bool, err error) { return s.indexStep(ctx) }
+
+// RestUpkeep keeps a store that has no lane yet from working on the index by itself.
+func RestUpkeep(s *Store) { s.upkeep.once.Do(func() {}) }
+
+// InsertEvent inserts an event with its id, as an import does.
+func InsertEvent(tx *Tx, e *access.Event) error {
+	_, err := tx.exec(`INSERT INTO events (id, kind, occurred_at, recorded_at, writer_id, seq, gate_id, user_id, device_id, policy_version, decision, reason,
+		count, address, request_id, fingerprint) VALUES ($1, $2, $3, $4, 0, 0, $5, $6, $7, 0, $8, $9, 1, '', $10, '')`,
+		e.ID, string(e.Kind), micros(e.At), micros(e.At), orNull(e.GateID), orNull(e.UserID), orNull(e.DeviceID), string(e.Decision), string(e.Reason), e.RequestID)
+	return err
 }

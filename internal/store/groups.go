@@ -115,6 +115,17 @@ func (tx *Tx) MemberIDs(groupID int64) ([]int64, error) {
 	return tx.ids(`SELECT user_id FROM membership WHERE group_id = $1 ORDER BY user_id`, groupID)
 }
 
+// MembersAmong lists those of some users who are in a group, in order of ids.
+func (tx *Tx) MembersAmong(groupID int64, userIDs []int64) ([]int64, error) {
+	var members []int64
+	err := inChunks(sortedSet(userIDs), nil, func(in string) error {
+		ids, err := tx.ids(`SELECT user_id FROM membership WHERE group_id = $1 AND user_id IN `+in+` ORDER BY user_id`, groupID)
+		members = append(members, ids...)
+		return err
+	}, nil)
+	return members, err
+}
+
 // GroupIDs lists the groups of a user in order of their ids.
 func (tx *Tx) GroupIDs(userID int64) ([]int64, error) {
 	return tx.ids(`SELECT group_id FROM membership WHERE user_id = $1 ORDER BY group_id`, userID)

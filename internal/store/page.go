@@ -3,7 +3,6 @@ package store
 import (
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/openway-access/openway/internal/access"
 )
@@ -60,31 +59,20 @@ func page[T any](after int64, limit int, search string, next func(after int64, n
 func foldedWords(search string) []string {
 	words := strings.Fields(search)
 	for i := range words {
-		words[i] = fold(words[i])
+		words[i] = access.Fold(words[i])
 	}
 	return words
 }
 
 // holdsAll reports whether each word is part of one of the texts.
 func holdsAll(texts, words []string) bool {
-	all := fold(strings.Join(texts, "\n"))
+	all := access.Fold(strings.Join(texts, "\n"))
 	for _, w := range words {
 		if !strings.Contains(all, w) {
 			return false
 		}
 	}
 	return true
-}
-
-// fold takes the case out of a text, in every script that has one: each letter becomes the smallest of those that differ from it in case only.
-func fold(s string) string {
-	return strings.Map(func(r rune) rune {
-		least := r
-		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-			least = min(least, f)
-		}
-		return least
-	}, s)
 }
 
 // settle judges an update of one living row of a table: n is how many rows it touched. None means that the row is not there

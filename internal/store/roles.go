@@ -61,6 +61,16 @@ func (tx *Tx) HasOwner() (bool, error) {
 	return has, nil
 }
 
+// ActiveOwners lists the living, active users who are owners, as a superuser or by a role. It walks through what few superusers and roles there are.
+func (tx *Tx) ActiveOwners() ([]int64, error) {
+	ids, err := tx.ids(`SELECT id FROM users WHERE deleted_at IS NULL AND is_active AND is_superuser
+		UNION SELECT u.id FROM role_grant g JOIN users u ON u.id = g.user_id WHERE g.role = 'owner' AND u.deleted_at IS NULL AND u.is_active`)
+	if err != nil {
+		return nil, fmt.Errorf("list the owners: %w", err)
+	}
+	return ids, nil
+}
+
 // Administrators lists the living, active users who hold a role, by one of their own or as staff or superuser. It reads all users.
 func (tx *Tx) Administrators() (users []access.User, err error) {
 	var ids []int64

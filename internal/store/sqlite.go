@@ -8,7 +8,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
+	"sync/atomic"
 	"time"
+
+	"modernc.org/sqlite"
 
 	"github.com/openway-access/openway/internal/access"
 )
@@ -16,13 +20,17 @@ import (
 // busyTimeout bounds, in milliseconds, how long a statement without a nearer deadline waits for another process's write.
 const busyTimeout = "5000"
 
+// walLimit, in bytes, is what is left of a WAL that became longer, when it is begun anew. What is below stays, because writing over a
+// file costs less than making it longer.
+const walLimit = "33554432"
+
 // sqliteURI is the file as the driver wants it, whatever characters its name has.
 func sqliteURI(path string, readOnly bool) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
-	q := url.Values{"_pragma": {"busy_timeout(" + busyTimeout + ")", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(FAST)"}}
+	q := url.Values{"_pragma": {"busy_timeout(" + busyTimeout + ")", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(FAST)", "journal_size_limit(" + walLimit + ")"}}
 	if readOnly {
 		q.Add("_pragma", "query_only(1)")
 	}
@@ -45,6 +53,10 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 		return err
 	}
 	s.kind, s.desk = sqliteDialect{}, make(chan struct{}, 1)
+	// Where the system has it, a commit waits for its data only, and not for the file's times to be journalled.
+	if _, err := sqlite.Fdatasync(true); err != nil && !errors.Is(err, sqlite.ErrFdatasyncUnavailable) {
+		return err
+	}
 	writeURI, err := sqliteURI(path, false)
 	if err != nil {
 		return err
@@ -58,9 +70,9 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 		return err
 	}
 	w.SetMaxOpenConns(1)
-	s.write = &writer{db: w, kind: s.kind, turn: make(chan struct{}, 1)}
+	s.write = &writer{db: w, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1)}
 	// The writer comes first: it is what turns the journal of a new file into a WAL.
-	if err := s.write.do(ctx, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
+	if err := s.write.do(ctx, durable, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
 		return errors.Join(err, s.write.close())
 	}
 	if s.read, err = sql.Open("sqlite", readURI); err != nil {
@@ -80,35 +92,49 @@ type writer struct {
 	conn *sql.Conn     // nil before the first turn and after a failure that leaves doubts about it
 	stmt batchStatements
 	kept map[string]*sql.Stmt // by text: what changes are made of, prepared once
+
+	// Somebody else takes the checkpoints (upkeep): he is told by filled when there are enough pages for one.
+	paced  atomic.Bool
+	told   bool         // the connection knows that
+	wrote  int          // pages that the connection has written to the WAL
+	pages  atomic.Int64 // pages written since the last checkpoint
+	filled chan struct{}
 }
+
+// durability says whether a commit is on the disk when it returns.
+type durability bool
+
+const (
+	durable durability = true
+	lazy    durability = false // it will be with the next durable one
+)
 
 // do runs fn between BEGIN IMMEDIATE and COMMIT, or ROLLBACK when fn says no or fails. fn's own errors are returned as they are.
 //
 // COMMIT runs without the context: the driver would report an ended context also for a commit that succeeded. It
 // waits for nothing but the disk.
-func (w *writer) do(ctx context.Context, fn func(*sql.Conn) (commit bool, err error)) (err error) {
-	select {
-	case w.turn <- struct{}{}:
-	default:
-		select {
-		case w.turn <- struct{}{}:
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the writer: %w", w.kind.fault(ctx.Err()))
-		}
+func (w *writer) do(ctx context.Context, d durability, fn func(*sql.Conn) (commit bool, err error)) (err error) {
+	if err := w.enter(ctx); err != nil {
+		return err
 	}
 	defer func() { <-w.turn }()
-	if w.conn == nil {
-		if err := w.open(ctx); err != nil {
+	apart := context.WithoutCancel(ctx)
+	sound, open := false, true
+	if d == lazy {
+		// In WAL mode NORMAL leaves out nothing but the wait for the disk. The setting cannot be changed while a transaction is open.
+		if err := w.setSynchronous(apart, "NORMAL"); err != nil {
+			w.drop()
 			return err
 		}
 	}
-	apart := context.WithoutCancel(ctx)
-	sound, open := false, true
 	defer func() {
 		if open {
 			// When SQLite has rolled back by itself this fails, and the connection goes.
 			_, rerr := w.conn.ExecContext(apart, `ROLLBACK`)
 			sound = sound && rerr == nil
+		}
+		if sound && d == lazy {
+			sound = w.setSynchronous(apart, "FULL") == nil
 		}
 		if !sound {
 			w.drop()
@@ -128,7 +154,76 @@ func (w *writer) do(ctx context.Context, fn func(*sql.Conn) (commit bool, err er
 		}
 		return fmt.Errorf("commit: %w", w.kind.fault(err))
 	}
-	sound, open = true, false
+	open = false
+	sound = w.count(apart) == nil
+	return nil
+}
+
+// enter waits for the turn, and makes sure that there is a connection.
+func (w *writer) enter(ctx context.Context) error {
+	select {
+	case w.turn <- struct{}{}:
+	default:
+		select {
+		case w.turn <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the writer: %w", w.kind.fault(ctx.Err()))
+		}
+	}
+	if w.conn == nil {
+		if err := w.open(ctx); err != nil {
+			<-w.turn
+			return err
+		}
+	}
+	return nil
+}
+
+// turned runs fn while nobody writes, outside of a transaction.
+func (w *writer) turned(ctx context.Context, fn func(*sql.Conn) error) error {
+	if err := w.enter(ctx); err != nil {
+		return err
+	}
+	defer func() { <-w.turn }()
+	err := fn(w.conn)
+	if err != nil {
+		w.drop()
+	}
+	return err
+}
+
+// count counts the pages of a commit, for those who take checkpoints.
+func (w *writer) count(ctx context.Context) error {
+	if !w.paced.Load() {
+		return nil
+	}
+	if !w.told {
+		if _, err := w.conn.ExecContext(ctx, `PRAGMA wal_autocheckpoint = `+strconv.Itoa(mostPages)); err != nil {
+			return err
+		}
+		w.told = true
+	}
+	return w.conn.Raw(func(dc any) error {
+		c, ok := dc.(sqlite.DBStatus)
+		if !ok {
+			return fmt.Errorf("the driver's connection is a %T", dc)
+		}
+		wrote, _, err := c.Status(sqlite.DBStatusCacheWrite, false)
+		if w.pages.Add(int64(wrote-w.wrote)) >= checkpointPages {
+			select {
+			case w.filled <- struct{}{}:
+			default:
+			}
+		}
+		w.wrote = wrote
+		return err
+	})
+}
+
+func (w *writer) setSynchronous(ctx context.Context, to string) error {
+	if _, err := w.conn.ExecContext(ctx, `PRAGMA synchronous = `+to); err != nil {
+		return fmt.Errorf("set synchronous: %w", w.kind.fault(err))
+	}
 	return nil
 }
 
@@ -196,7 +291,7 @@ func (w *writer) drop() {
 	w.stmt.close()
 	w.stmt = batchStatements{}
 	w.conn.Close() //nolint:errcheck // it goes back to a pool that is told below not to keep it
-	w.conn = nil
+	w.conn, w.told, w.wrote = nil, false, 0
 	// The pool keeps at most one idle connection: this one. Take it out.
 	w.db.SetMaxIdleConns(0)
 	w.db.SetMaxIdleConns(1)

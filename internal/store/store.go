@@ -58,6 +58,12 @@ type Store struct {
 	read *sql.DB
 	// write is the one writing connection of SQLite; nil on PostgreSQL.
 	write *writer
+	// The index over the events, on SQLite.
+	sizes  indexSizes
+	fresh  freshEvents
+	upkeep upkeep
+	// lookAhead is how many events a page looks at, at most.
+	lookAhead int
 	// appendMode is how lanes on PostgreSQL send their one statement.
 	appendMode pgx.QueryExecMode
 	// desk holds a token for each write that is not a lane's. However many of them wait, a lane waits for few, and finds a connection.
@@ -82,7 +88,8 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if opt.Zone == "" {
 		opt.Zone = "UTC"
 	}
-	s := &Store{opt: opt, log: opt.Logger, lanes: make(map[int64]*lane)}
+	s := &Store{opt: opt, log: opt.Logger, lanes: make(map[int64]*lane), sizes: defaultSizes, lookAhead: defaultLookAhead}
+	s.fresh.wanted, s.fresh.wake = s.sizes.slice, make(chan struct{}, 1)
 	if err := s.connect(ctx); err != nil {
 		return nil, fmt.Errorf("open %s: %w", redact(opt.Database), err)
 	}
@@ -110,6 +117,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	var errs []error
 	if s.write != nil { // lanes have no connections of their own then
+		s.endUpkeep()
 		errs = append(errs, s.write.close())
 	} else {
 		for _, l := range lanes {
@@ -192,22 +200,36 @@ func (s *Store) connect(ctx context.Context) error {
 // changes comes before a batch of events; on PostgreSQL as many as there are readers, because they wait for the policy's
 // row with a connection in hand, and who holds that row may want another one.
 func (s *Store) atDesk(ctx context.Context, fn func(*Tx) (commit bool, err error)) error {
+	return s.atDeskThatIs(ctx, durable, fn)
+}
+
+func (s *Store) atDeskThatIs(ctx context.Context, d durability, fn func(*Tx) (commit bool, err error)) error {
 	select {
 	case s.desk <- struct{}{}:
 	case <-ctx.Done():
 		return fmt.Errorf("wait to write: %w", s.kind.fault(ctx.Err()))
 	}
 	defer func() { <-s.desk }()
-	return s.inWrite(ctx, fn)
+	return s.inWriteThatIs(ctx, d, fn)
 }
 
 // inWrite runs fn in one write transaction and commits it when fn says so.
 func (s *Store) inWrite(ctx context.Context, fn func(*Tx) (commit bool, err error)) error {
+	return s.inWriteThatIs(ctx, durable, fn)
+}
+
+// inLazyWrite is inWrite for work that may be undone by a power cut, because it is only done again then. On SQLite it waits for no
+// disk; the next durable write makes it durable too.
+func (s *Store) inLazyWrite(ctx context.Context, fn func(*Tx) (commit bool, err error)) error {
+	return s.inWriteThatIs(ctx, lazy, fn)
+}
+
+func (s *Store) inWriteThatIs(ctx context.Context, d durability, fn func(*Tx) (commit bool, err error)) error {
 	run := func(on conn) (bool, error) {
 		return fn(&Tx{Now: s.now(), ctx: ctx, s: s, on: on})
 	}
 	if s.write != nil {
-		return s.write.do(ctx, func(c *sql.Conn) (bool, error) { return run(prepared{c, s.write}) })
+		return s.write.do(ctx, d, func(c *sql.Conn) (bool, error) { return run(prepared{c, s.write}) })
 	}
 	return s.inTransaction(ctx, s.read, run)
 }

@@ -1,0 +1,254 @@
+package store_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/storetest"
+)
+
+// counts is all that is counted, as text.
+func counts(t *testing.T, s *store.Store, gates []int64, days []time.Time) (lines []string) {
+	t.Helper()
+	err := s.View(t.Context(), func(tx *store.Tx) error {
+		for _, g := range append(gates, 0) {
+			hours, err := tx.HourCounts(g, noon.Add(-1000*time.Hour), noon.Add(1000*time.Hour))
+			if err != nil {
+				return err
+			}
+			for _, h := range hours {
+				lines = append(lines, fmt.Sprintf("gate %d %s %s %s %d", g, h.Hour.Format(time.RFC3339), h.Decision, h.Reason, h.Count))
+			}
+		}
+		seen, err := tx.GatesSeen(gates)
+		if err != nil {
+			return err
+		}
+		for _, g := range gates {
+			if x, ok := seen[g]; ok {
+				lines = append(lines, fmt.Sprintf("gate %d seen %s %s %s %d", g, x.At.Format(time.RFC3339Nano), x.Decision, x.Reason, x.EventID))
+			}
+		}
+		for _, d := range days {
+			n, err := tx.PeopleOn(d)
+			if err != nil {
+				return err
+			}
+			lines = append(lines, fmt.Sprintf("people on %s %d", d.UTC().Format(time.RFC3339), n))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// countAll counts until nothing is left and returns how many events that were.
+func countAll(t *testing.T, s *store.Store) (n int) {
+	t.Helper()
+	for {
+		k, more, err := s.CountEvents(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n += k; !more {
+			return n
+		}
+	}
+}
+
+// naiveCounts are the sums of events, from scratch.
+func naiveCounts(all []access.Event, gates []int64, zone *time.Location, days []time.Time) (lines []string) {
+	hours, seen := map[string]int{}, map[int64]access.Event{}
+	people := map[string]map[int64]bool{}
+	last := func(e access.Event) time.Time {
+		if e.Until.After(e.At) {
+			return e.Until
+		}
+		return e.At
+	}
+	for _, e := range all {
+		if e.Kind != access.DecisionEvent {
+			continue
+		}
+		l := e.At.In(zone)
+		hour := time.Date(l.Year(), l.Month(), l.Day(), l.Hour(), 0, 0, 0, zone).UTC().Format(time.RFC3339)
+		key := fmt.Sprintf("%s %s %s", hour, e.Decision, e.Reason)
+		hours["gate 0 "+key] += e.Count
+		if e.GateID != 0 {
+			hours[fmt.Sprintf("gate %d %s", e.GateID, key)] += e.Count
+			if x, ok := seen[e.GateID]; !ok || !last(e).Before(last(x)) {
+				seen[e.GateID] = e
+			}
+		}
+		if e.Decision == access.Allow && e.UserID != 0 {
+			day := time.Date(l.Year(), l.Month(), l.Day(), 0, 0, 0, 0, zone).UTC().Format(time.RFC3339)
+			if people[day] == nil {
+				people[day] = map[int64]bool{}
+			}
+			people[day][e.UserID] = true
+		}
+	}
+	for k, n := range hours {
+		lines = append(lines, fmt.Sprint(k, " ", n))
+	}
+	for _, g := range gates {
+		if e, ok := seen[g]; ok {
+			lines = append(lines, fmt.Sprintf("gate %d seen %s %s %s %d", g, last(e).Format(time.RFC3339Nano), e.Decision, e.Reason, e.ID))
+		}
+	}
+	for _, d := range days {
+		day := d.UTC().Format(time.RFC3339)
+		lines = append(lines, fmt.Sprintf("people on %s %d", day, len(people[day])))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// Two processes that count at once, and one that comes late, count every event once, in the hours of a zone that is not whole hours away
+// from UTC; and what is purged stays counted.
+func TestCountEvents(t *testing.T) {
+	for _, engine := range storetest.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			db := storetest.New(t, engine)
+			s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+			other := storetest.OpenWith(t, store.Options{Database: db.DSN})
+			zone, err := time.LoadLocation("Asia/Kathmandu")
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustExec(t, raw(t, db), `UPDATE site SET zone = 'Asia/Kathmandu'`)
+			rnd := rand.New(rand.NewPCG(11, 11))
+			mark := mustMark(t, s)
+			var all []access.Event
+			write := func(batches int) {
+				lane := mustClaim(t, s)
+				for seq := range int64(batches) {
+					b := &access.EventBatch{Policy: mark}
+					for range 1 + rnd.IntN(30) {
+						e := allowed(mark, "r")
+						e.At = noon.Add(time.Duration(rnd.IntN(40*3600)) * time.Second)
+						e.GateID, e.UserID = rnd.Int64N(4), rnd.Int64N(30)
+						switch rnd.IntN(4) {
+						case 0:
+							e.Decision, e.Reason = access.Deny, access.NoPermission
+						case 1:
+							e.Decision, e.Reason, e.Count, e.Until = access.Deny, access.RateLimit, 1+rnd.IntN(100), e.At.Add(time.Minute)
+						case 2:
+							if rnd.IntN(10) == 0 {
+								e.Kind, e.Reason, e.Decision = access.SystemEvent, access.NoteUnavailable, ""
+							}
+						}
+						b.Events = append(b.Events, e)
+					}
+					mustAppend(t, s, lane, seq+1, b)
+				}
+				if err := s.RetireWriter(t.Context(), lane); err != nil {
+					t.Fatal(err)
+				}
+				if all, err = everyEvent(t, s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			gates := []int64{1, 2, 3}
+			var days []time.Time
+			for d := range 3 {
+				days = append(days, store.DayOf(noon.AddDate(0, 0, d), zone))
+			}
+			check := func(what string) {
+				t.Helper()
+				got := counts(t, s, gates, days)
+				slices.Sort(got)
+				if d := gocmp.Diff(naiveCounts(all, gates, zone, days), got); d != "" {
+					t.Fatalf("%s: want (-), got (+):\n%s", what, d)
+				}
+			}
+			if n := countAll(t, s); n != 0 {
+				t.Errorf("%d events counted in an empty log", n)
+			}
+			write(40)
+			write(40)
+			var both sync.WaitGroup
+			for _, p := range []*store.Store{s, other} {
+				both.Go(func() {
+					for more := true; more; {
+						var err error
+						if _, more, err = p.CountEvents(t.Context()); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			both.Wait()
+			check("two at once")
+			write(120) // more than one round
+			if n, want := countAll(t, other), len(all); n == 0 || n > want {
+				t.Errorf("%d events counted later, want some of %d", n, want)
+			}
+			check("later")
+			if n := countAll(t, s); n != 0 {
+				t.Errorf("%d events counted again", n)
+			}
+			err = s.View(t.Context(), func(tx *store.Tx) error {
+				at, behind, err := tx.CountedAt()
+				if err == nil && (at.IsZero() || behind) {
+					t.Errorf("CountedAt = %v, behind %v; want some time, and no", at, behind)
+				}
+				silent, err2 := tx.SilentGates(false, 10)
+				if err2 == nil && len(silent) != 0 { // the gates of the events were never entered
+					t.Errorf("silent gates %v, want none", silent)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.PurgeEvents(t.Context(), noon.Add(10*time.Hour), 100000); err != nil {
+				t.Fatal(err)
+			}
+			check("after a purge")
+			// Months later the sums of the gates and the users go, those of the site stay for a year and more.
+			late := storetest.OpenWith(t, store.Options{Database: db.DSN, Now: func() time.Time { return noon.AddDate(0, 3, 0) }})
+			for n := 50; n >= 50; {
+				if n, err = late.PruneCounts(t.Context(), 50); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var site, gate, users int
+			if err := raw(t, db).QueryRow(`SELECT (SELECT COUNT(*) FROM event_hour WHERE gate_id = 0), (SELECT COUNT(*) FROM event_hour WHERE gate_id > 0),
+				(SELECT COUNT(*) FROM user_day)`).Scan(&site, &gate, &users); err != nil {
+				t.Fatal(err)
+			}
+			if site == 0 || gate != 0 || users != 0 {
+				t.Errorf("after three months %d sums of the site, %d of gates and %d users are left; want some, none, none", site, gate, users)
+			}
+		})
+	}
+}
+
+// everyEvent reads the whole log, oldest first.
+func everyEvent(t *testing.T, s *store.Store) (all []access.Event, err error) {
+	f := access.EventFilter{Limit: 1000}
+	for {
+		page, err := s.Events(t.Context(), f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if len(page) < 1000 {
+			slices.Reverse(all)
+			return all, nil
+		}
+		f.Before = page[len(page)-1].ID
+	}
+}

@@ -1,0 +1,295 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"sync"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/posting"
+)
+
+// The index over the events on SQLite (ADR 8). With B-trees over (gate, id) and (user, id) each event of a batch dirties a page of
+// each, and that cost four times what the event itself does. So an append writes events only, and the index follows:
+//
+//   - Events with ids up to event_index.mark are in it. What is above, about a slice of events, is looked through row by row, so that
+//     an event is found from the moment its batch is committed.
+//   - Each slice of events becomes a segment: postings (key, event id) in order of key. Segments are never changed; so many of a level
+//     are merged into one of the next, in small steps, and a query asks a few segments, newest first.
+//   - Nothing is taken on trust: rows that the index leads to are held against the whole filter, and a row that is gone is passed over.
+//
+// Each step is one transaction that leaves all of it whole, works out from the tables what is to be done, and checks before it
+// commits that nobody else did it meanwhile. So a crash costs at most the work of one step, any process may go on where another ended, and a program
+// that knows nothing of the index may append beside it.
+
+// The sizes of the index.
+type indexSizes struct {
+	slice int // events in a segment of level 0
+	fan   int // segments of a level that are merged into one of the next
+	step  int // bytes of chunks written in a step of a merge
+	drop  int // chunks deleted in a step
+	spans int // slices in a span of level 1
+}
+
+var defaultSizes = indexSizes{slice: 1024, fan: 8, step: 64 << 10, drop: 64, spans: 64}
+
+// What an event can be found by. The value of a text is a hash of it.
+const (
+	byGate = iota + 1
+	byUser
+	byDevice
+	byKind
+	byDecision
+	byReason
+	byRequest
+	dimensions = byRequest
+)
+
+// indexKey is a key of the index: of values that differ some may share one.
+func indexKey(dimension int, value int64) int64 {
+	const bits = 56
+	return int64(dimension)<<bits | value&(1<<bits-1)
+}
+
+func indexTextKey(dimension int, value string) int64 {
+	h := fnv.New32a()
+	h.Write([]byte(value)) //nolint:errcheck // it cannot fail
+	return indexKey(dimension, int64(h.Sum32()))
+}
+
+// indexKeys appends the keys of an event, or those of a filter that asks for events like it. What nearly every event has is no key.
+func indexKeys(keys []int64, gate, user, device int64, kind access.EventKind, decision access.Outcome, reason access.Reason, request string) []int64 {
+	for dimension, value := range [...]int64{byGate: gate, byUser: user, byDevice: device} {
+		if value != 0 {
+			keys = append(keys, indexKey(dimension, value))
+		}
+	}
+	if kind != "" && kind != access.DecisionEvent {
+		keys = append(keys, indexTextKey(byKind, string(kind)))
+	}
+	if decision != "" && decision != access.Allow {
+		keys = append(keys, indexTextKey(byDecision, string(decision)))
+	}
+	if reason != "" && reason != access.OK {
+		keys = append(keys, indexTextKey(byReason, string(reason)))
+	}
+	if request != "" {
+		keys = append(keys, indexTextKey(byRequest, request))
+	}
+	return keys
+}
+
+// indexed is an event as the index sees it.
+type indexed struct {
+	id, at int64
+	keys   []int64
+}
+
+// freshEvents are the events that this process appended lately, so that the index need not read them again. It forgets them when
+// somebody else appended in between.
+type freshEvents struct {
+	mu     sync.Mutex
+	epoch  int64 // of the index; when it is begun anew, what is here may not be all
+	after  int64 // every event above it, and up to the last of events, is in events
+	events []indexed
+	wanted int           // when so many are there, wake
+	wake   chan struct{} // holds a token when there may be something to index
+}
+
+// maxFresh bounds the memory: when the index does not keep up, the oldest are read from the database.
+const maxFresh = 16
+
+// add takes a batch whose events were committed as those with ids up to last.
+func (f *freshEvents) add(last int64, b *access.EventBatch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	first := last - int64(len(b.Events)) + 1
+	if n := len(f.events); n == 0 || f.events[n-1].id != first-1 || n > maxFresh*f.wanted {
+		f.events, f.after = f.events[:0], first-1
+	}
+	memory := make([]int64, 0, len(b.Events)*5)
+	for i, e := range b.Events {
+		n := len(memory)
+		memory = indexKeys(memory, e.GateID, e.UserID, e.DeviceID, e.Kind, e.Decision, e.Reason, e.RequestID)
+		f.events = append(f.events, indexed{first + int64(i), micros(e.At), memory[n:len(memory):len(memory)]})
+	}
+	if len(f.events) >= f.wanted {
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// take returns the n events that follow an id; ok is false when they are not all known. What is below is forgotten.
+func (f *freshEvents) take(epoch, mark int64, n int) (events []indexed, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.epoch != epoch {
+		f.epoch, f.events = epoch, f.events[:0]
+	}
+	if mark < f.after || len(f.events) == 0 {
+		return nil, false
+	}
+	i, _ := slices.BinarySearchFunc(f.events, mark+1, func(e indexed, id int64) int { return int(e.id - id) })
+	f.events = slices.Delete(f.events, 0, i)
+	f.after = max(f.after, mark)
+	return slices.Clone(f.events[:min(n, len(f.events))]), true
+}
+
+// IndexEvents brings the index over the events up to date, which the server does by itself in the background: for those who wrote
+// many events by other ways than AppendBatch, above all that were there before, and want queries to be quick at once. (Queries are right at any
+// time.) On PostgreSQL there is nothing to do.
+func (s *Store) IndexEvents(ctx context.Context) error {
+	if s.write == nil {
+		return nil
+	}
+	for {
+		if worked, err := s.indexStep(ctx); err != nil {
+			return fmt.Errorf("index the events: %w", err)
+		} else if !worked {
+			return nil
+		}
+	}
+}
+
+// ForgetEventIndex makes the index over the events begin anew. It is for a transaction that writes events with ids of its own
+// choice that are not all above those that were there, or changes events: the index takes them for what they were. Until the index has been
+// made again (IndexEvents) queries look through the events themselves. On PostgreSQL there is nothing to do.
+func (tx *Tx) ForgetEventIndex() error {
+	if tx.s.write == nil {
+		return nil
+	}
+	for _, statement := range []string{
+		`UPDATE event_segment SET state = 'dead'`,
+		`UPDATE event_index SET mark = 0, epoch = epoch + 1`,
+		`DELETE FROM event_span`,
+	} {
+		if _, err := tx.exec(statement); err != nil {
+			return fmt.Errorf("forget the index of events: %w", err)
+		}
+	}
+	return nil
+}
+
+// indexStep does the next small piece of work on the index. worked is false when there is nothing to do.
+func (s *Store) indexStep(ctx context.Context) (worked bool, err error) {
+	for _, step := range []func(context.Context) (bool, error){s.indexSlice, s.mergeSegments, s.dropSegment} {
+		if worked, err = step(ctx); worked || err != nil {
+			return worked, err
+		}
+	}
+	return false, nil
+}
+
+// indexSlice makes a segment of the next slice of events, when there are so many.
+func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
+	var mark, epoch int64
+	if err := s.kind.fault(s.read.QueryRowContext(ctx, `SELECT mark, epoch FROM event_index WHERE id = 1`).Scan(&mark, &epoch)); err != nil {
+		return false, fmt.Errorf("see how far the index goes: %w", err)
+	}
+	events, known := s.fresh.take(epoch, mark, s.sizes.slice)
+	if !known {
+		if events, err = s.eventsToIndex(ctx, mark, s.sizes.slice); err != nil {
+			return false, err
+		}
+	}
+	if len(events) < s.sizes.slice {
+		return false, nil
+	}
+	all := make([]posting.Posting, 0, 5*len(events))
+	oldest, newest := events[0].at, events[0].at
+	for _, e := range events {
+		oldest, newest = min(oldest, e.at), max(newest, e.at)
+		for _, k := range e.keys {
+			all = append(all, posting.Posting{Key: k, ID: e.id})
+		}
+	}
+	chunks := posting.Pack(all)
+	first, last := mark+1, events[len(events)-1].id
+	err = s.inLazyWrite(ctx, func(tx *Tx) (bool, error) {
+		n, err := tx.exec(`UPDATE event_index SET mark = $1 WHERE id = 1 AND mark = $2 AND epoch = $3`, last, mark, epoch)
+		if err != nil || n == 0 {
+			return false, err
+		}
+		if err := tx.insertSpan(first, last, oldest, newest); err != nil {
+			return false, err
+		}
+		var segment int64
+		err = tx.queryRow(`INSERT INTO event_segment (level, first_id, last_id, state, inputs, done_key, done_id)
+			VALUES (0, $1, $2, 'live', 0, 0, 0) RETURNING id`, first, last).Scan(&segment)
+		if err != nil {
+			return false, err
+		}
+		return true, tx.insertChunks(segment, chunks)
+	})
+	if err != nil {
+		return false, fmt.Errorf("index the events %d to %d: %w", first, last, err)
+	}
+	return true, nil
+}
+
+// eventsToIndex reads the n events that follow an id.
+func (s *Store) eventsToIndex(ctx context.Context, mark int64, n int) (events []indexed, err error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT id, occurred_at, COALESCE(gate_id, 0), COALESCE(user_id, 0), COALESCE(device_id, 0), kind, decision, reason, request_id
+		FROM events WHERE id > $1 ORDER BY id LIMIT $2`, mark, n)
+	if err != nil {
+		return nil, fmt.Errorf("read the events to index: %w", s.kind.fault(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e indexed
+		var gate, user, device int64
+		var kind, decision, reason, request string
+		if err := rows.Scan(&e.id, &e.at, &gate, &user, &device, &kind, &decision, &reason, &request); err != nil {
+			return nil, fmt.Errorf("read the events to index: %w", err)
+		}
+		e.keys = indexKeys(nil, gate, user, device, access.EventKind(kind), access.Outcome(decision), access.Reason(reason), request)
+		events = append(events, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read the events to index: %w", s.kind.fault(err))
+	}
+	return events, nil
+}
+
+// insertSpan says when the events of a slice occurred.
+func (tx *Tx) insertSpan(first, last, oldest, newest int64) error {
+	_, err := tx.exec(`INSERT INTO event_span (level, first_id, last_id, min_at, max_at) VALUES (0, $1, $2, $3, $4)`, first, last, oldest, newest)
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(`INSERT INTO event_span (level, first_id, last_id, min_at, max_at)
+		SELECT 1, MIN(first_id), MAX(last_id), MIN(min_at), MAX(max_at) FROM event_span
+		WHERE level = 0 AND first_id > (SELECT COALESCE(MAX(last_id), 0) FROM event_span WHERE level = 1) HAVING COUNT(*) >= $1`, tx.s.sizes.spans)
+	return err
+}
+
+func (tx *Tx) insertChunks(segment int64, chunks []posting.Chunk) error {
+	for _, c := range chunks {
+		var body int64
+		if err := tx.queryRow(`INSERT INTO event_chunk_body (body) VALUES ($1) RETURNING id`, c.Body).Scan(&body); err != nil {
+			return err
+		}
+		if _, err := tx.exec(`INSERT INTO event_chunk (segment_id, key, first_id, body_id) VALUES ($1, $2, $3, $4)`,
+			segment, c.Start.Key, c.Start.ID, body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropOldIndex gives up the parts of the index whose events are all gone.
+func (tx *Tx) dropOldIndex() error {
+	var oldest int64
+	err := tx.queryRow(`SELECT COALESCE((SELECT MIN(id) FROM events), (SELECT mark + 1 FROM event_index WHERE id = 1))`).Scan(&oldest)
+	if err != nil {
+		return err
+	}
+	_, spans := tx.exec(`DELETE FROM event_span WHERE level IN (0, 1) AND first_id < $1 AND last_id < $1`, oldest)
+	_, segments := tx.exec(`UPDATE event_segment SET state = 'dead' WHERE last_id < $1 AND state <> 'dead'`, oldest)
+	return errors.Join(spans, segments)
+}

@@ -1,0 +1,307 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/posting"
+)
+
+// indexKeysOf are the keys of the events that a filter wants.
+func indexKeysOf(f access.EventFilter) []int64 {
+	return indexKeys(nil, f.GateID, f.UserID, f.DeviceID, f.Kind, f.Decision, f.Reason, f.RequestID)
+}
+
+// pageByIndex finds a page through the index: first among the events that it does not have yet, then segment by segment.
+func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQuery, keys []int64) (p EventPage, err error) {
+	tx, err := s.read.BeginTx(ctx, s.kind.snapshot())
+	if err != nil {
+		return p, err
+	}
+	defer tx.Rollback() //nolint:errcheck // nothing was written
+	// The many small queries do without the context, which would cost a goroutine for each; it is looked at between segments.
+	x := &indexReader{s: s, ctx: context.WithoutCancel(ctx), tx: tx, q: q, rows: s.lookAhead, work: s.lookAhead * postingsPerRow}
+	var oldest, newest, mark int64
+	err = tx.QueryRowContext(ctx, `SELECT COALESCE((SELECT MIN(id) FROM events), 1), COALESCE((SELECT MAX(id) FROM events), 0), mark FROM event_index WHERE id = 1`).
+		Scan(&oldest, &newest, &mark)
+	if err != nil {
+		return p, err
+	}
+	at := newest // the newest id that was not looked at
+	if f.Before != 0 {
+		at = min(at, f.Before-1)
+	}
+	if at > mark {
+		low := mark
+		if at-mark > int64(s.lookAhead) { // the index lags far behind, or ids are missing
+			err := s.kind.fault(tx.QueryRowContext(ctx, `SELECT id FROM events WHERE id > $1 AND id <= $2 ORDER BY id DESC LIMIT 1 OFFSET $3`, mark, at, s.lookAhead).Scan(&low))
+			if err != nil && !errors.Is(err, access.ErrNotFound) {
+				return p, err
+			}
+		}
+		if p.Events, err = x.read(" AND id > "+strconv.FormatInt(low, 10)+" AND id <= "+strconv.FormatInt(at, 10), q.limit); err != nil {
+			return p, err
+		}
+		switch {
+		case len(p.Events) == q.limit:
+			p.Next = p.Events[q.limit-1].ID
+			return p, nil
+		case low > mark:
+			p.Next = low + 1
+			return p, nil
+		}
+		at = mark
+	}
+	all, err := s.segments(ctx, tx)
+	if err != nil {
+		return p, err
+	}
+	if !f.From.IsZero() || !f.To.IsZero() {
+		x.spans = newSpanList(x, f)
+	}
+	for _, g := range slices.Backward(all) {
+		if err := ctx.Err(); err != nil {
+			return p, err
+		}
+		if g.state != "live" || g.first > at || g.last < oldest {
+			continue
+		}
+		at = min(at, g.last)
+		if x.spans != nil {
+			if at, err = x.spans.most(at); err != nil {
+				return p, err
+			}
+		}
+		for at >= max(g.first, oldest) {
+			ids, err := x.candidates(g, keys, at, oldest, q.limit-len(p.Events))
+			if err != nil {
+				return p, err
+			}
+			at = x.at
+			if len(ids) > 0 {
+				found, err := x.read(" AND id IN ("+strings.Join(ids, ", ")+")", q.limit-len(p.Events))
+				if err != nil {
+					return p, err
+				}
+				if p.Events = append(p.Events, found...); len(p.Events) >= q.limit {
+					p.Next = p.Events[len(p.Events)-1].ID
+					return p, nil
+				}
+			}
+			if x.rows <= 0 || x.work <= 0 {
+				p.Next = at + 1
+				return p, nil
+			}
+		}
+	}
+	return p, nil
+}
+
+// postingsPerRow is how many postings may be read for each row that may: they cost so much less.
+const postingsPerRow = 50
+
+// indexReader reads the index and the events in one transaction.
+type indexReader struct {
+	s    *Store
+	ctx  context.Context
+	tx   *sql.Tx
+	seek *sql.Stmt
+	q    *pageQuery
+
+	spans *spanList // nil: any time will do
+	at    int64     // candidates has looked at all ids above
+	rows  int       // how many may still be read
+	work  int       // how many postings
+}
+
+// read reads the events that pass the filter and a further condition.
+func (x *indexReader) read(condition string, limit int) ([]access.Event, error) {
+	q := x.q.listQuery
+	q.limit = limit
+	q.where = append(slices.Clone(q.where), "1 = 1"+condition)
+	return scanEvents(x.tx.QueryContext(x.ctx, q.text(selectEvent), q.args...))
+}
+
+// candidates lists ids of a segment, at most at and at least oldest, that bear all keys, newest first: enough of them for a page of
+// which so many are missing. x.at is set to the id below which it did not look.
+func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, missing int) (ids []string, err error) {
+	if x.q.sifts {
+		missing = max(missing, 200) // some will be read in vain
+	}
+	lists := make([]sortedIDs, 0, len(keys)+1)
+	if x.spans != nil {
+		lists = append(lists, x.spans)
+	}
+	for _, k := range keys {
+		lists = append(lists, &keyList{x: x, segment: g.id, key: k})
+	}
+	low := max(g.first, oldest)
+	for at >= low && len(ids) < min(missing, x.rows) && x.work > 0 {
+		was := at
+		for _, l := range lists {
+			if at, err = l.most(at); err != nil {
+				return nil, err
+			}
+			if at < low {
+				x.at = low - 1
+				return x.took(ids), nil
+			}
+		}
+		if at == was { // all agree
+			ids = append(ids, strconv.FormatInt(at, 10))
+			at--
+		}
+	}
+	x.at = at
+	return x.took(ids), nil
+}
+
+func (x *indexReader) took(ids []string) []string {
+	x.rows -= len(ids)
+	return ids
+}
+
+// sortedIDs is a list of ids that is walked downwards.
+type sortedIDs interface {
+	// most is the largest id in it that is at most the given one; -1 if there is none. From call to call the given one does not grow.
+	most(id int64) (int64, error)
+}
+
+// keyList are the ids of a key in a segment.
+type keyList struct {
+	x       *indexReader
+	segment int64
+	key     int64
+	opened  bool
+	start   posting.Posting // of the chunk that ids are of
+	ids     []int64         // ascending
+}
+
+func (l *keyList) most(id int64) (int64, error) {
+	for {
+		n, found := slices.BinarySearch(l.ids, id)
+		if found {
+			n++
+		}
+		if l.ids = l.ids[:n]; n > 0 {
+			return l.ids[n-1], nil
+		}
+		if l.opened {
+			if l.start.Key != l.key {
+				return -1, nil // the chunk begins before the key's first id
+			}
+			id = min(id, l.start.ID-1)
+		}
+		c, err := l.x.chunk(l.segment, posting.Posting{Key: l.key, ID: id})
+		if err != nil || c == nil {
+			return -1, err
+		}
+		l.opened, l.start = true, c.Start
+		if l.ids, err = c.IDs(l.ids[:0], l.key, id); err != nil {
+			return -1, err
+		}
+		l.x.work -= len(l.ids) + 1
+	}
+}
+
+// chunk reads the chunk that holds a posting, if any does.
+func (x *indexReader) chunk(segment int64, p posting.Posting) (*posting.Chunk, error) {
+	if x.seek == nil {
+		var err error
+		if x.seek, err = x.tx.PrepareContext(x.ctx, chunkUpTo); err != nil { // the transaction closes it
+			return nil, err
+		}
+	}
+	return x.s.readChunk(x.ctx, kept{x.seek}, "", segment, p)
+}
+
+// kept is a prepared statement in the place of one that is told its text.
+type kept struct{ *sql.Stmt }
+
+func (k kept) QueryRowContext(ctx context.Context, _ string, args ...any) *sql.Row {
+	return k.Stmt.QueryRowContext(ctx, args...)
+}
+
+// spanList are all ids of the slices in which something occurred in a range of time.
+type spanList struct {
+	x           *indexReader
+	from, to    int64
+	begun       bool
+	low         int64 // slices up to this id were not looked at one by one
+	first, last int64 // of the slices at hand; last is 0 before the first, and first above last when there is none any more
+}
+
+func newSpanList(x *indexReader, f access.EventFilter) *spanList {
+	l := &spanList{x: x, from: math.MinInt64, to: math.MaxInt64}
+	if !f.From.IsZero() {
+		l.from = micros(f.From)
+	}
+	if !f.To.IsZero() {
+		l.to = micros(f.To)
+	}
+	return l
+}
+
+func (l *spanList) most(id int64) (int64, error) {
+	switch {
+	case l.last == 0:
+	case l.first > l.last:
+		return -1, nil
+	case id >= l.first:
+		return min(id, l.last), nil
+	}
+	if !l.begun {
+		if err := l.x.tx.QueryRowContext(l.x.ctx, `SELECT COALESCE(MAX(last_id), 0) FROM event_span WHERE level = 1`).Scan(&l.low); err != nil {
+			return -1, err
+		}
+		l.begun = true
+	}
+	for {
+		if found, err := l.find(0, l.low, id); err != nil || found {
+			return min(id, l.last), err
+		}
+		found, err := l.find(1, 0, min(id, l.low))
+		if err != nil || !found {
+			l.first, l.last = 1, -1
+			return -1, err
+		}
+		id, l.low = min(id, l.last), l.first-1
+	}
+}
+
+// find looks for the last spans of a level that begin above low, and at most at id, and in which something occurred in the range. It
+// sets first and last to where the stretch of them begins and ends.
+func (l *spanList) find(level int, low, id int64) (found bool, err error) {
+	rows, err := l.x.tx.QueryContext(l.x.ctx, `SELECT first_id, last_id FROM event_span
+		WHERE level = $1 AND first_id > $2 AND first_id <= $3 AND min_at < $4 AND max_at >= $5 ORDER BY first_id DESC LIMIT $6`,
+		level, low, id, l.to, l.from, spansAtOnce)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var first, last int64
+		switch err := rows.Scan(&first, &last); {
+		case err != nil:
+			return false, err
+		case !found:
+			found, l.last = true, last
+		case last+1 != l.first:
+			return true, nil
+		}
+		l.first = first
+		if level > 0 { // the slices in it follow one by one
+			break
+		}
+	}
+	return found, rows.Err()
+}
+
+// spansAtOnce are read by one query: where one fits the range, so do those before it, mostly.
+const spansAtOnce = 64

@@ -1,0 +1,184 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// Reading the log in the order of its commits: lane by lane, batch by batch. (The lists of pages read by the events' ids: eventquery.go.)
+
+// Lanes lists the lanes that may still write, and those that were given up after an instant, each with its newest batch. It reads a few
+// rows a lane.
+func (s *Store) Lanes(ctx context.Context, retiredAfter time.Time) (lanes []access.Lane, err error) {
+	err = s.View(ctx, func(tx *Tx) error {
+		lanes, err = tx.lanes(retiredAfter)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the lanes: %w", err)
+	}
+	return lanes, nil
+}
+
+func (tx *Tx) lanes(retiredAfter time.Time) ([]access.Lane, error) {
+	var lanes []access.Lane
+	err := tx.each(`SELECT w.id, w.started_at,
+			COALESCE((SELECT b.seq FROM event_batch b WHERE b.writer_id = w.id ORDER BY b.seq DESC LIMIT 1), 0),
+			(SELECT b.recorded_at FROM event_batch b WHERE b.writer_id = w.id ORDER BY b.seq DESC LIMIT 1)
+		FROM writer w WHERE w.retired_at IS NULL OR w.retired_at > $1 ORDER BY w.id`, []any{micros(retiredAfter)}, func(row scanner) error {
+		var l access.Lane
+		err := row.Scan(&l.ID, asTime(&l.StartedAt), &l.Newest, asTime(&l.RecordedAt))
+		lanes = append(lanes, l)
+		return err
+	})
+	return lanes, err
+}
+
+// LaneSeqAt is the number of a lane's newest batch that was recorded no later than an instant; 0 if there is none. It reads as many rows
+// as the lane recorded since.
+func (s *Store) LaneSeqAt(ctx context.Context, writer int64, at time.Time) (seq int64, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT COALESCE((SELECT seq FROM event_batch WHERE writer_id = $1 AND recorded_at <= $2 ORDER BY seq DESC LIMIT 1), 0)`,
+		writer, micros(at)).Scan(&seq)
+	if err != nil {
+		return 0, fmt.Errorf("where lane %d was at %s: %w", writer, at.UTC().Format(time.RFC3339), s.kind.fault(err))
+	}
+	return seq, nil
+}
+
+// LaneEvents returns the batches of a lane after one of its numbers, oldest first, with their events in the order in which they were
+// written: at most so many batches, and no more once maxEvents events are read. It reads little more than what it returns, however
+// many events there are. Events that were purged are missing.
+func (s *Store) LaneEvents(ctx context.Context, writer, after int64, maxBatches, maxEvents int) (batches []access.LaneBatch, events []access.Event, err error) {
+	err = s.View(ctx, func(tx *Tx) error {
+		if batches, err = tx.laneBatches(writer, after, maxBatches, maxEvents); err != nil {
+			return err
+		}
+		events, err = tx.batchEvents(batches)
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read lane %d after its batch %d: %w", writer, after, err)
+	}
+	return batches, events, nil
+}
+
+// NewestEvents returns the newest n events, newest first, and where the lanes stand in the same snapshot of the database.
+func (s *Store) NewestEvents(ctx context.Context, n int, retiredAfter time.Time) (events []access.Event, lanes []access.Lane, err error) {
+	err = s.View(ctx, func(tx *Tx) error {
+		if lanes, err = tx.lanes(retiredAfter); err != nil || n == 0 {
+			return err
+		}
+		return tx.each(selectEvent+` ORDER BY id DESC LIMIT $1`, []any{n}, func(row scanner) error {
+			e, err := scanEvent(row)
+			events = append(events, e)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the newest events: %w", err)
+	}
+	return events, lanes, nil
+}
+
+// laneBatches lists batches of a lane after one of its numbers, oldest first: at least one, if there is one, and no more than maxEvents
+// events are in them but for the last.
+func (tx *Tx) laneBatches(writer, after int64, maxBatches, maxEvents int) ([]access.LaneBatch, error) {
+	var batches []access.LaneBatch
+	rows, err := tx.query(`SELECT seq, count, oldest_at, recorded_at FROM event_batch WHERE writer_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`, writer, after, maxBatches)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for n := 0; n < maxEvents && rows.Next(); {
+		b := access.LaneBatch{WriterID: writer}
+		if err := rows.Scan(&b.Seq, &b.Count, asTime(&b.OldestAt), asTime(&b.RecordedAt)); err != nil {
+			return nil, err
+		}
+		batches = append(batches, b)
+		n += b.Count
+	}
+	return batches, tx.s.kind.fault(rows.Err())
+}
+
+// batchEvents returns the events of batches of one lane, which stand in order.
+//
+// Events have no index on their batch: it would cost every insert. But a batch's events were given ids close to one another, and event_batch
+// names the oldest of them by the instant at which it occurred, on which there is an index. So that one is found, and then its neighbours.
+func (tx *Tx) batchEvents(batches []access.LaneBatch) ([]access.Event, error) {
+	batches = slices.DeleteFunc(slices.Clone(batches), func(b access.LaneBatch) bool { return b.Count == 0 })
+	if len(batches) == 0 {
+		return nil, nil
+	}
+	want := 0
+	for _, b := range batches {
+		want += b.Count
+	}
+	first, last := batches[0], batches[len(batches)-1]
+	low, found, err := tx.oldestOf(first)
+	if err != nil {
+		return nil, err
+	}
+	high, foundLast, err := tx.oldestOf(last)
+	if err != nil {
+		return nil, err
+	}
+	if found && foundLast {
+		// Other lanes draw ids at the same time, a batch or a few of theirs in between.
+		for _, slack := range []int64{64, 1024, 16_384} {
+			events, err := tx.laneWindow(first, last, min(low, high)-int64(first.Count)-slack, max(low, high)+int64(last.Count)+slack)
+			if err != nil || len(events) == want {
+				return events, err
+			}
+		}
+	}
+	return tx.strayEvents(batches)
+}
+
+// oldestOf is the id of a batch's oldest event. found is false when it was purged.
+func (tx *Tx) oldestOf(b access.LaneBatch) (id int64, found bool, err error) {
+	err = tx.each(`SELECT id FROM events WHERE occurred_at = $1 AND writer_id = $2 AND seq = $3 LIMIT 1`, []any{micros(b.OldestAt), b.WriterID, b.Seq}, func(row scanner) error {
+		found = true
+		return row.Scan(&id)
+	})
+	return id, found, err
+}
+
+// laneWindow returns the events of a run of batches whose ids are in a window.
+func (tx *Tx) laneWindow(first, last access.LaneBatch, low, high int64) ([]access.Event, error) {
+	var events []access.Event
+	err := tx.each(selectEvent+` WHERE id BETWEEN $1 AND $2 AND writer_id = $3 AND seq BETWEEN $4 AND $5 ORDER BY id`,
+		[]any{low, high, first.WriterID, first.Seq, last.Seq}, func(row scanner) error {
+			e, err := scanEvent(row)
+			events = append(events, e)
+			return err
+		})
+	return events, err
+}
+
+// strayEvents looks for the events of batches of which some were purged, or whose ids are far apart, by the time at which they occurred: a
+// walk along the index from the oldest of them on, until as many are found as there were. Purged ones make it go on until they were recorded.
+func (tx *Tx) strayEvents(batches []access.LaneBatch) ([]access.Event, error) {
+	first, last := batches[0], batches[len(batches)-1]
+	want, oldest, newest := 0, int64(math.MaxInt64), int64(0)
+	for _, b := range batches {
+		want += b.Count
+		oldest, newest = min(oldest, micros(b.OldestAt)), max(newest, micros(b.RecordedAt))
+	}
+	// An event may bear a later time than its batch when the clock was set back.
+	newest += int64(time.Hour / time.Microsecond)
+	var events []access.Event
+	err := tx.each(selectEvent+` WHERE occurred_at BETWEEN $1 AND $2 AND writer_id = $3 AND seq BETWEEN $4 AND $5 ORDER BY occurred_at LIMIT $6`,
+		[]any{oldest, newest, first.WriterID, first.Seq, last.Seq, want}, func(row scanner) error {
+			e, err := scanEvent(row)
+			events = append(events, e)
+			return err
+		})
+	slices.SortFunc(events, func(a, b access.Event) int { return cmp.Compare(a.ID, b.ID) })
+	return events, err
+}

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// upkeep is what a process that appends to an SQLite file does beside: it takes checkpoints in small steps, and keeps the index over the
+// events up to date. In other processes commits take their checkpoints themselves, as SQLite does by default.
+type upkeep struct {
+	once sync.Once
+	end  context.CancelFunc
+	done chan struct{}
+}
+
+// upkeepRest is how long upkeep rests after a failure.
+const upkeepRest = time.Second
+
+func (s *Store) beginUpkeep() {
+	s.upkeep.once.Do(func() {
+		s.write.paced.Store(true)
+		ctx, cancel := context.WithCancel(context.Background())
+		s.upkeep.end, s.upkeep.done = cancel, make(chan struct{})
+		go func() {
+			defer close(s.upkeep.done)
+			s.keepUp(ctx)
+		}()
+	})
+}
+
+// endUpkeep ends it between two steps, unless the disk hangs.
+func (s *Store) endUpkeep() {
+	if s.upkeep.end == nil {
+		return
+	}
+	s.upkeep.end()
+	patience := time.NewTimer(closePatience)
+	defer patience.Stop()
+	select {
+	case <-s.upkeep.done:
+	case <-patience.C:
+	}
+}
+
+// keepUp does what is to be done, a small step at a time, until ctx ends. Between two steps whoever waits for the writer has his turn.
+func (s *Store) keepUp(ctx context.Context) {
+	failed := false
+	for {
+		worked, err := s.checkpointStep(ctx)
+		if err == nil && !worked {
+			worked, err = s.indexStep(ctx)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			if !failed { // events are recorded and found all the same
+				s.log.WarnContext(ctx, "the upkeep of the database fails; trying again", "error", err)
+			}
+			failed = true
+			rest := time.NewTimer(upkeepRest)
+			select {
+			case <-rest.C:
+			case <-ctx.Done():
+				rest.Stop()
+			}
+		case !worked:
+			failed = false
+			select {
+			case <-s.fresh.wake:
+			case <-s.write.filled:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// checkpointPages is how many pages are written to the WAL before they are taken over into the database file, 1 MiB: the less at once,
+// the shorter the disk is busy with it. mostPages is when a commit does it itself, whatever it costs, because nobody else has.
+const (
+	checkpointPages = 256
+	mostPages       = 16384
+)
+
+// checkpointStep takes the WAL's pages over into the database file, when there are enough of them. Most of them beside the writer, who
+// meanwhile appends more; the rest, which are few, in its turn: only when none is left does the writer begin at the head of the
+// WAL again, instead of making it longer for ever. A reader that stays long keeps pages back; the next step takes them.
+func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
+	if s.write.pages.Load() < checkpointPages {
+		return false, nil
+	}
+	const passive = `PRAGMA wal_checkpoint(PASSIVE)`
+	if _, err := s.read.ExecContext(ctx, passive); err != nil {
+		return false, fmt.Errorf("checkpoint: %w", s.kind.fault(err))
+	}
+	err = s.write.turned(ctx, func(c *sql.Conn) error {
+		_, err := c.ExecContext(ctx, passive)
+		s.write.pages.Store(0)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("checkpoint: %w", s.kind.fault(err))
+	}
+	return true, nil
+}

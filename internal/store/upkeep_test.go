@@ -1,0 +1,206 @@
+package store_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/storetest"
+)
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(20 * time.Second); !so(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("it does not come about that %s", what)
+		}
+	}
+}
+
+// The WAL stays short while events are appended without a pause, and becomes so again after a reader who kept it long.
+func TestWALStaysShort(t *testing.T) {
+	db := storetest.New(t, store.SQLite)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	g := &bustle{mark: mustMark(t, s)}
+	lane, seq := mustClaim(t, s), int64(0)
+	write := func(batches int) {
+		for range batches {
+			b := &access.EventBatch{Policy: g.mark}
+			for range 100 {
+				b.Events = append(b.Events, g.event())
+			}
+			seq++
+			mustAppend(t, s, lane, seq, b)
+		}
+	}
+	size := func() int64 {
+		info, err := os.Stat(db.DSN + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	const mib = 1 << 20
+	write(600)
+	data, err := os.Stat(db.DSN)
+	if err != nil || data.Size() < 8*mib {
+		t.Fatalf("60,000 events take %d bytes (%v): this test proves little", data.Size(), err)
+	}
+	if n := size(); n > 6*mib {
+		t.Errorf("the WAL of %d bytes of data is %d bytes long", data.Size(), n)
+	}
+
+	before := size()
+	err = s.View(t.Context(), func(*store.Tx) error {
+		write(200)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size() < before+3*mib {
+		t.Fatalf("a reader kept %d bytes in the WAL: this test proves little", size()-before)
+	}
+	kept := func() (n int) { // frames that are not taken over
+		var busy, all, done int
+		if err := raw(t, db).QueryRow(`PRAGMA wal_checkpoint(NOOP)`).Scan(&busy, &all, &done); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	eventually(t, "the WAL is begun anew after the reader has gone", func() bool { write(5); return kept() < 1000 })
+}
+
+// The index is made while events are appended, without anybody asking for it, and queries find the events all the time.
+func TestUpkeepIndexes(t *testing.T) {
+	db := storetest.New(t, store.SQLite)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	g := &bustle{mark: mustMark(t, s)}
+	lane := mustClaim(t, s)
+	for seq := range int64(200) {
+		b := &access.EventBatch{Policy: g.mark}
+		for range 100 {
+			b.Events = append(b.Events, g.event())
+		}
+		mustAppend(t, s, lane, seq+1, b)
+		e := b.Events[99]
+		got, err := s.Events(t.Context(), access.EventFilter{GateID: e.GateID, UserID: e.UserID, Limit: 1})
+		if err != nil || len(got) != 1 || got[0].RequestID != e.RequestID {
+			t.Fatalf("the event that was appended last is not the newest of its gate and user: %v, %v", got, err)
+		}
+	}
+	eventually(t, "the events are indexed", func() bool {
+		var mark int64
+		if err := raw(t, db).QueryRow(`SELECT mark FROM event_index`).Scan(&mark); err != nil {
+			t.Fatal(err)
+		}
+		return mark > g.n-1024
+	})
+	// What is indexed is not looked at: events that are gone from the index alone are not found.
+	mustExec(t, raw(t, db), `DELETE FROM event_chunk`)
+	if got, err := s.Events(t.Context(), access.EventFilter{GateID: 1, Limit: store.All}); err != nil || len(got) > 50 {
+		t.Errorf("without its index %d events of a gate are found (%v), want those of the last slice: the index was not asked", len(got), err)
+	}
+}
+
+// killed is set for the process that TestEventIndexAfterKill kills.
+const killed = "OPENWAY_TEST_KILLED"
+
+// TestEventIndexAfterKill kills a process that appends, indexes and purges, again and again, and looks whether the index agrees with the events.
+func TestEventIndexAfterKill(t *testing.T) {
+	if dsn := os.Getenv(killed); dsn != "" {
+		writeUntilKilled(t, dsn)
+		return
+	}
+	db := storetest.New(t, store.SQLite)
+	for round := range 10 {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestEventIndexAfterKill$")
+		cmd.Env = append(os.Environ(), killed+"="+db.DSN)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for range 20 + 11*round { // each line is a batch
+			if !lines.Scan() {
+				t.Fatalf("round %d: it ended by itself: %v", round, cmd.Wait())
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Fatal("it was not killed")
+		}
+		s, err := store.Open(t.Context(), store.Options{Database: db.DSN})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := s.Events(t.Context(), access.EventFilter{Limit: store.All})
+		if err != nil || len(all) == 0 {
+			t.Fatalf("round %d: %d events, %v", round, len(all), err)
+		}
+		for gate := int64(1); gate <= 100; gate += 9 {
+			want := slices.DeleteFunc(slices.Clone(all), func(e access.Event) bool { return e.GateID != gate })
+			got, err := s.Events(t.Context(), access.EventFilter{GateID: gate, Limit: store.All})
+			if d := gocmp.Diff(want, got); d != "" || err != nil {
+				t.Fatalf("round %d: gate %d (%v), want (-), got (+):\n%s", round, gate, err, d)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var merged int
+	if err := raw(t, db).QueryRow(`SELECT COUNT(*) FROM event_segment WHERE level > 0`).Scan(&merged); err != nil || merged == 0 {
+		t.Errorf("%d segments were merged of others (%v): this test proves little", merged, err)
+	}
+}
+
+func writeUntilKilled(t *testing.T, dsn string) {
+	ctx := context.Background() // there is no end to it
+	s, err := store.Open(ctx, store.Options{Database: dsn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.SetIndexSizes(s, 16, 3, 2000, 20, 1000)
+	newest, err := s.NewestEvent(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &bustle{mark: mustMark(t, s)}
+	if !newest.IsZero() {
+		g.n = int64(newest.Sub(noon) / (20 * time.Millisecond))
+	}
+	lane := mustClaim(t, s)
+	for seq := int64(1); ; seq++ {
+		b := &access.EventBatch{Policy: g.mark}
+		for range 20 {
+			b.Events = append(b.Events, g.event())
+		}
+		mustAppend(t, s, lane, seq, b)
+		if seq%10 == 0 {
+			if _, err := s.PurgeEvents(ctx, noon.Add(time.Duration(g.n-3000)*20*time.Millisecond), 150); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fmt.Println(seq)
+	}
+}
