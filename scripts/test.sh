@@ -22,9 +22,19 @@ install() {
 	# No cluster of Debian's own: only the binaries are wanted.
 	mkdir -p /etc/postgresql-common
 	[ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+	# Nor any service that begins to run: policy-rc.d(8) says so while the packages are set up.
+	local policy=/usr/sbin/policy-rc.d ours='' status=0
+	if [ ! -e $policy ]; then
+		ours=yes
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod 755 $policy
+	fi
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get install -y -qq --no-install-recommends "$@" >&2 && return
-	apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "$@" >&2
+	if ! apt-get install -y -qq --no-install-recommends "$@" >&2; then
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >&2 || status=1
+	fi
+	[ -z "$ours" ] || rm $policy
+	return $status
 }
 
 # The race detector needs a C compiler.
@@ -36,6 +46,13 @@ command -v systemd-analyze >/dev/null || install systemd || die "no systemd-anal
 
 # The line that the demo prints is pasted, as its reader would.
 command -v curl >/dev/null || install curl || die "no curl: install it (Debian: apt-get install curl)"
+
+# What stands in front of the server, what reads its metrics and logs, and what reads our scripts.
+wanted=()
+for need in /usr/sbin/nginx:nginx promtool:prometheus jq:jq shellcheck:shellcheck; do
+	command -v "${need%%:*}" >/dev/null || command -v "$(basename "${need%%:*}")" >/dev/null || wanted+=("${need#*:}")
+done
+[ ${#wanted[@]} -eq 0 ] || install "${wanted[@]}" || die "these are missing: install ${wanted[*]} (Debian: apt-get install --no-install-recommends ${wanted[*]})"
 
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || install chromium ||
 	die "no Chromium: install it (Debian: apt-get install chromium)"

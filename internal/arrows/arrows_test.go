@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"internal/gatekeeper": {"internal/access", "internal/credential", "internal/decide", "internal/eventlog", "internal/throttle"},
 	"internal/registry":   {"internal/access", "internal/credential", "internal/sitefile", "internal/store", "internal/table"},
 	"internal/httpapi":    {"api", "internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry", "internal/throttle"},
+	"internal/metrics":    {"internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry"},
 	"internal/webadmin":   {"internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry", "internal/throttle"},
 	"internal/storetest":  {"internal/store"},
 	"internal/goldentest": {},

@@ -26,6 +26,9 @@ type Config struct {
 	Pause         time.Duration // after a second failure; doubles up to 32 times that. Default 20 ms
 	Quiet         time.Duration // how long after the last refusal the refusals are noted in the log. Default 1 s
 
+	// Committed is told of each batch that landed, for metrics; nil = nobody. It must be quick.
+	Committed func(events int, took time.Duration)
+
 	Now    func() time.Time // for the instants that stand in system events; nil = time.Now
 	Logger *slog.Logger     // nil = discarded
 	Landed func()           // told after each commit that landed, by the lane: it must not wait. nil = nobody

@@ -22,9 +22,12 @@ func (s *Server) logAccess(rec *recorder, r *http.Request, began, ended time.Tim
 			status = http.StatusInternalServerError
 		}
 	}
+	if s.observe != nil {
+		s.observe(r, status, ended.Sub(began))
+	}
 	level := slog.LevelInfo
 	switch {
-	case probeOf(r.URL.Path) != noProbe:
+	case s.quiet || probeOf(r.URL.Path) != noProbe:
 		level = slog.LevelDebug
 	case status >= 500:
 		level = slog.LevelError
