@@ -41,6 +41,7 @@ type loadResult struct {
 	Refused  int     // 503 answers
 	Failed   int     // connections that broke
 	Allow    int     // of Answered
+	Resumed  int     // of Answered: over a TLS session that was resumed
 	Served   int     // all answers of any kind, the warm-up's too
 	CPU      float64 // the server's processor time for each of Served, microseconds; 0 = not measured
 	Seconds  float64 // measured time
@@ -88,6 +89,7 @@ func runLoad(o loadOrder) (loadResult, error) {
 		res.Refused += c.res.Refused
 		res.Failed += c.res.Failed
 		res.Allow += c.res.Allow
+		res.Resumed += c.res.Resumed
 		res.Served += c.res.Served
 		all = append(all, c.micros...)
 		if c.err != nil && len(errs) < 3 {
@@ -179,6 +181,9 @@ func (c *caller) run(arrivals <-chan time.Time, measureFrom, end time.Time) {
 			c.res.Refused++
 		default:
 			c.res.Answered++
+			if secured, ok := c.conn.(*tls.Conn); ok && secured.ConnectionState().DidResume {
+				c.res.Resumed++
+			}
 			if outcome == allowAnswer {
 				c.res.Allow++
 			}

@@ -325,6 +325,9 @@ func measure(ctx context.Context, t *target, site siteDef, l load, o options, se
 	if res.Wrong > 0 {
 		return res, fmt.Errorf("%d of %d answers were wrong: this run measures nothing", res.Wrong, res.Wrong+res.Answered)
 	}
+	if l.tls && l.fresh && 10*res.Resumed < 9*res.Answered {
+		return res, fmt.Errorf("%d of %d answers came over a resumed session: this measures full handshakes", res.Resumed, res.Answered)
+	}
 	if share := float64(res.Allow) / float64(res.Answered); t.name != "limit" && (share < 0.80 || share > 0.87) {
 		return res, fmt.Errorf("%.1f %% of the answers were ALLOW, the site's rules give 83.3 %%", 100*share)
 	}

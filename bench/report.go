@@ -82,7 +82,12 @@ func report(b *bytes.Buffer, o options, site siteDef, targets []*target, all res
 
 // aims holds one server's numbers to what they are meant to be.
 func aims(b *bytes.Buffer, all results, name string, flushMS float64) {
-	get := func(load, target string) loadResult { r, _ := all.of(load, target); return r }
+	get := func(load, target string) loadResult {
+		if r, ok := all.of(load, target); ok {
+			return r
+		}
+		return loadResult{P50: math.NaN(), P99: math.NaN()}
+	}
 	rate := func(load, target string) float64 {
 		if r, ok := all.of(load, target); ok {
 			return r.perSecond()
