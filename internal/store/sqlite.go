@@ -140,7 +140,7 @@ func (w *writer) do(ctx context.Context, d durability, fn func(*sql.Conn) (commi
 			w.drop()
 		}
 	}()
-	if _, err := w.stmt.begin.ExecContext(ctx); err != nil {
+	if err := w.begin(ctx); err != nil {
 		return fmt.Errorf("begin to write: %w", w.kind.fault(err))
 	}
 	commit, err := fn(w.conn)
@@ -234,7 +234,7 @@ func (w *writer) open(ctx context.Context) error {
 		return fmt.Errorf("connect: %w", w.kind.fault(err))
 	}
 	w.conn = c
-	if err := w.stmt.prepare(ctx, c); err != nil {
+	if err := errors.Join(w.stmt.prepare(ctx, c), w.waitHere(ctx)); err != nil {
 		w.drop()
 		return fmt.Errorf("prepare to write: %w", w.kind.fault(err))
 	}
