@@ -31,7 +31,7 @@ var allowed = map[string][]string{
 	"internal/importer":   {"internal/access", "internal/credential", "internal/decide", "internal/store"},
 	"internal/httpapi":    {"api", "internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry", "internal/throttle"},
 	"internal/metrics":    {"internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry"},
-	"internal/webadmin":   {"internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry", "internal/throttle"},
+	"internal/webadmin":   {"internal/access", "internal/eventlog", "internal/gatekeeper", "internal/registry", "internal/table", "internal/throttle"},
 	"internal/storetest":  {"internal/store"},
 	"internal/djangotest": {"internal/sitefile"},
 	"internal/goldentest": {},
