@@ -22,9 +22,19 @@ install() {
 	# No cluster of Debian's own: only the binaries are wanted.
 	mkdir -p /etc/postgresql-common
 	[ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+	# Nor any service that begins to run: policy-rc.d(8) says so while the packages are set up.
+	local policy=/usr/sbin/policy-rc.d ours='' status=0
+	if [ ! -e $policy ]; then
+		ours=yes
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod 755 $policy
+	fi
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get install -y -qq --no-install-recommends "$@" >&2 && return
-	apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "$@" >&2
+	if ! apt-get install -y -qq --no-install-recommends "$@" >&2; then
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >&2 || status=1
+	fi
+	[ -z "$ours" ] || rm $policy
+	return $status
 }
 
 # The race detector needs a C compiler.
@@ -36,6 +46,19 @@ command -v systemd-analyze >/dev/null || install systemd || die "no systemd-anal
 
 # The line that the demo prints is pasted, as its reader would.
 command -v curl >/dev/null || install curl || die "no curl: install it (Debian: apt-get install curl)"
+
+# Backups are made by PostgreSQL's own pg_dump, restored by its psql, and read by age. (The server's package brings the client of its version.)
+for tool in pg_dump psql; do
+	command -v "$tool" >/dev/null || install postgresql-client || die "no $tool: install PostgreSQL's client (Debian: apt-get install postgresql-client)"
+done
+command -v age-keygen >/dev/null || install age || die "no age: install it (Debian: apt-get install age)"
+
+# What stands in front of the server, what reads its metrics and logs, and what reads our scripts.
+wanted=()
+for need in /usr/sbin/nginx:nginx promtool:prometheus jq:jq shellcheck:shellcheck; do
+	command -v "${need%%:*}" >/dev/null || command -v "$(basename "${need%%:*}")" >/dev/null || wanted+=("${need#*:}")
+done
+[ ${#wanted[@]} -eq 0 ] || install "${wanted[@]}" || die "these are missing: install ${wanted[*]} (Debian: apt-get install --no-install-recommends ${wanted[*]})"
 
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || install chromium ||
 	die "no Chromium: install it (Debian: apt-get install chromium)"
@@ -77,9 +100,9 @@ clean_up() {
 }
 trap clean_up EXIT
 
-# Databases in memory where there is room: the tests' need not outlive the machine.
+# Databases in memory where there is room: the tests' need not outlive the machine. Long drills measure, on a real disk.
 room=$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1) || room=0
-if [ "${room:-0}" -gt 3000000 ] && [ -w /dev/shm ]; then
+if [ "${room:-0}" -gt 3000000 ] && [ -w /dev/shm ] && [ "${OPENWAY_TEST_DRILL:-}" != long ]; then
 	export GOTMPDIR="${TMPDIR:-/tmp}"
 	fast=$(mktemp -d /dev/shm/openway-test-XXXXXX)
 	chmod 711 "$fast"

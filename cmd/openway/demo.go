@@ -43,7 +43,7 @@ func (c *DemoCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := free(a.ctx, plan.listen); err != nil {
+	if err := free(a.ctx, plan.listeners()); err != nil {
 		return err
 	}
 	log, err := a.commandLogger()

@@ -16,6 +16,7 @@ const defaultEnvFile = "/etc/openway/openway.env"
 // environment brings the file of settings into the process's environment before flags are read.
 type environment struct {
 	file  string          // what was read; "" = none
+	given map[string]bool // the variables that are as the file says: the real environment says nothing else
 	known map[string]bool // the variables that flags read
 }
 
@@ -34,34 +35,67 @@ func (e *environment) load(args []string) error {
 	if err != nil {
 		return settingError("--env-file", "%w", err)
 	}
+	e.given = make(map[string]bool)
 	for _, v := range vars {
-		if _, set := os.LookupEnv(v.name); set {
+		if real, set := os.LookupEnv(v.name); set {
+			e.given[v.name] = real == v.value // systemd has read the same file
 			continue
 		}
 		if err := os.Setenv(v.name, v.value); err != nil {
 			return settingError("--env-file", "%s: %s: %w", path, v.name, err)
 		}
+		e.given[v.name] = true
 	}
 	e.file = path
 	return nil
 }
 
+// reread is what the file says of a variable now; "" = nothing. It reports false when the file has no say: none was read, or the real environment
+// said something else.
+func (e *environment) reread(name string) (value string, free bool, err error) {
+	if _, set := os.LookupEnv(name); e.file == "" || set && !e.given[name] {
+		return "", false, nil
+	}
+	data, err := readSmall(e.file)
+	if err != nil {
+		return "", false, settingError("--env-file", "%w", err)
+	}
+	vars, err := parseEnvFile(e.file, string(data))
+	if err != nil {
+		return "", false, settingError("--env-file", "%w", err)
+	}
+	for _, v := range vars {
+		if v.name == name {
+			return v.value, true, nil
+		}
+	}
+	return "", true, nil
+}
+
 func envFileOf(args []string) (path string, named bool) {
-	for i, arg := range args {
-		if arg == "--" {
-			break
-		}
-		if v, ok := strings.CutPrefix(arg, "--env-file="); ok {
-			return v, true
-		}
-		if arg == "--env-file" && i+1 < len(args) {
-			return args[i+1], true
-		}
+	if v, given := flagOf(args, "--env-file"); given {
+		return v, true
 	}
 	if v := os.Getenv("OPENWAY_ENV_FILE"); v != "" {
 		return v, true
 	}
 	return defaultEnvFile, false
+}
+
+// flagOf is the value of a flag, as far as that can be told before the command line is read.
+func flagOf(args []string, name string) (value string, given bool) {
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		if v, ok := strings.CutPrefix(arg, name+"="); ok {
+			return v, true
+		}
+		if arg == name && i+1 < len(args) {
+			return args[i+1], true
+		}
+	}
+	return "", false
 }
 
 type variable struct{ name, value string }

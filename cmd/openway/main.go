@@ -2,7 +2,7 @@
 //
 // It may import every package of the module and does nothing of its own but reading settings, wiring the parts and printing
 // what the desk says. Exit status: 0 done, 1 it failed, 2 the command line was wrong. An error is one line on standard error that begins with
-// "openway: ".
+// "openway: ", or, where serve writes its log as JSON, a line of the log.
 package main
 
 import (
@@ -10,14 +10,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 	_ "time/tzdata" // a minimal container has no zone files
 
 	"github.com/alecthomas/kong"
+
+	"github.com/openway-access/openway/internal/server"
 )
 
 // cli is every command and every setting: a flag, an environment variable and a default in one place.
@@ -29,6 +34,7 @@ type cli struct {
 	Demo            DemoCmd            `cmd:"" help:"Run a throw-away site to look around."`
 	Apply           ApplyCmd           `cmd:"" help:"Make the site what a file declares."`
 	Export          ExportCmd          `cmd:"" help:"Write the site as a file that apply takes."`
+	Import          ImportCmd          `cmd:"" help:"Move in from another system: import django."`
 	Migrate         MigrateCmd         `cmd:"" help:"Bring the database's schema up to date."`
 	User            UserCmd            `cmd:"" help:"People: create, list, show, set-password, activate, deactivate, delete, erase."`
 	Createsuperuser CreateSuperuserCmd `cmd:"" help:"Make an administrator; asks for what was not given."`
@@ -39,6 +45,8 @@ type cli struct {
 	Token           TokenCmd           `cmd:"" help:"API tokens of users."`
 	Events          EventsCmd          `cmd:"" help:"The log of decisions."`
 	Audit           AuditCmd           `cmd:"" help:"The log of administrative changes."`
+	Backup          BackupCmd          `cmd:"" help:"Take or verify a backup."`
+	Restore         RestoreCmd         `cmd:"" help:"Replace the database by a backup; without a file: list the backups."`
 	Rekey           RekeyCmd           `cmd:"" help:"Seal every token anew under the newest secret key."`
 	Check           CheckCmd           `cmd:"" help:"Look the installation over; --deploy before doors depend on it."`
 	Healthcheck     HealthcheckCmd     `cmd:"" help:"Ask the server on this machine how it is, for containers."`
@@ -52,27 +60,30 @@ type app struct {
 	out, err io.Writer
 	now      func() time.Time
 	settings *settings
+	args     []string
 	env      environment
+	hangup   atomic.Pointer[func()] // what SIGHUP does; nil = end
 
 	unprinted error // the first of what printf could not print; nil = none
 }
 
 func main() {
-	// A log collector or a pager that goes away must not take the process with it.
-	signal.Ignore(syscall.SIGPIPE)
+	// A log collector or a pager that goes away must not take the process with it, nor a file that may not grow further: writing says so.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run is main with its surroundings given. It returns the exit status.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	ctx, stop := untilSignal(context.Background())
+	a := &app{args: args, in: in, out: out, err: errOut, now: time.Now}
+	ctx, stop := a.untilSignal(context.Background())
 	defer stop()
-	a := &app{ctx: ctx, in: in, out: out, err: errOut, now: time.Now}
+	a.ctx = ctx
 	err := a.run(args)
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(errOut, "openway: "+oneLine(message(err)))
+	a.complain(oneLine(message(err)))
 	var usage usageError
 	if errors.As(err, &usage) {
 		return 2
@@ -99,6 +110,27 @@ func (a *app) run(args []string) error {
 	}
 	a.settings = &c.settings
 	return errors.Join(k.Run(a), a.unprinted)
+}
+
+// complain writes the last word of a command to standard error: one line, which is a line of the log where a server writes its log as JSON, for
+// whoever reads the two together.
+func (a *app) complain(what string) {
+	if serves(a.args) {
+		s := settings{LogFormat: os.Getenv("OPENWAY_LOG_FORMAT")}
+		if f, given := flagOf(a.args, "--log-format"); given {
+			s.LogFormat = f
+		}
+		if format, err := s.format(a.out); err != nil || format == server.JSONLog {
+			slog.New(server.NewLogHandler(a.err, server.JSONLog, slog.LevelError)).Error(what)
+			return
+		}
+	}
+	fmt.Fprintln(a.err, "openway: "+what)
+}
+
+// serves tells the command lines that run a server, as far as that can be told of one that could not be read.
+func serves(args []string) bool {
+	return len(args) > 0 && (args[0] == "serve" || strings.HasPrefix(args[0], "-") && slices.Contains(args, "serve"))
 }
 
 // newKong reads the command line into c. Help goes to out.
@@ -133,17 +165,19 @@ func needsNoSettings(args []string) bool {
 // group, which reaches it twice.
 const oneAct = time.Second
 
-// untilSignal ends its context at the first SIGTERM or SIGINT; a second one ends the process at once.
-func untilSignal(parent context.Context) (context.Context, func()) {
+// untilSignal ends its context at the first SIGTERM or SIGINT, or SIGHUP unless onHangup says what that does; a second one ends the
+// process at once.
+func (a *app) untilSignal(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
-	signals := make(chan os.Signal, 2)
+	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup means it
-		signal.Notify(signals, syscall.SIGHUP)
+		signal.Notify(hangups, syscall.SIGHUP)
 	}
 	stop := make(chan struct{})
+	go a.onHangups(hangups, signals, stop)
 	go onSignals(signals, stop, cancel, func(s os.Signal) {
-		fmt.Fprintln(os.Stderr, "openway: ended at once by a second signal")
+		a.complain("ended at once by a second signal")
 		code := 1
 		if n, ok := s.(syscall.Signal); ok {
 			code = 128 + int(n)
@@ -152,6 +186,7 @@ func untilSignal(parent context.Context) (context.Context, func()) {
 	})
 	return ctx, func() {
 		signal.Stop(signals)
+		signal.Stop(hangups)
 		close(stop)
 		cancel()
 	}

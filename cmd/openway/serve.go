@@ -11,15 +11,15 @@ import (
 	"net/url"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/openway-access/openway/api"
 	"github.com/openway-access/openway/internal/eventlog"
 	"github.com/openway-access/openway/internal/gatekeeper"
 	"github.com/openway-access/openway/internal/httpapi"
+	"github.com/openway-access/openway/internal/metrics"
 	"github.com/openway-access/openway/internal/server"
 	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/throttle"
@@ -34,19 +34,24 @@ type ServeCmd struct {
 
 // Help is the example of --help.
 func (ServeCmd) Help() string {
-	return "SIGTERM or SIGINT ends it after every request under way is answered and every event written; a second one ends it at once.\n\n" +
-		"Example:\n\n    openway serve\n    OPENWAY_DATABASE=postgres://openway@db/openway OPENWAY_SECRET_KEY_FILE=/run/secrets/openway openway serve --listen 127.0.0.1:8001"
+	return "SIGTERM or SIGINT ends it after every request under way is answered and every event written; a second one ends it at once. SIGHUP takes up " +
+		"the log level (as the file of settings has it now) and the certificate.\n\n" +
+		"Example:\n\n    openway serve\n    OPENWAY_DATABASE=postgres://openway@db/openway OPENWAY_SECRET_KEY_FILE=/run/secrets/openway openway serve --listen 127.0.0.1:8001\n    openway serve --acme-domain access.example.org --gate-listen 10.0.0.5:8080"
 }
 
 // serveSettings are the settings of a running server.
 type serveSettings struct {
-	Listen    string `group:"http" placeholder:"ADDRESS" help:"Where to listen: host:port; :8001 is every address of this machine."`
+	Listen    string `group:"http" placeholder:"ADDRESS" help:"Where to listen: host:port; :8001, every address of this machine; with HTTPS :443."`
 	PublicURL string `name:"public-url" group:"http" placeholder:"URL" help:"Where people reach the server, such as https://access.example.org."`
 	Language  string `group:"http" placeholder:"en|ru" help:"Language of texts where a request names none of the two; en."`
 
 	AllowedHosts       string `group:"http" env:"ALLOWED_HOSTS,OPENWAY_ALLOWED_HOSTS" placeholder:"HOSTS" help:"Host names that are answered, with commas; .example.org = with all below it; any if unset."`
 	CORSAllowedOrigins string `name:"cors-allowed-origins" group:"http" env:"CORS_ALLOWED_ORIGINS,OPENWAY_CORS_ALLOWED_ORIGINS" placeholder:"ORIGINS" help:"Origins whose scripts may read answers, with commas, such as https://app.example.org."`
 	TrustedProxies     string `group:"http" placeholder:"CIDRS" help:"Proxies whose X-Forwarded-For is believed, with commas, such as 10.0.0.0/8."`
+
+	httpsSettings
+	GateListen    string `group:"http" placeholder:"ADDRESS" help:"Plain HTTP for controllers that cannot speak HTTPS, such as 10.0.0.5:8080: verify and health, nothing else; off."`
+	MetricsListen string `group:"http" placeholder:"ADDRESS" help:"Where Prometheus reads /metrics, such as 127.0.0.1:9090; off."`
 
 	AccessVerifyRate string `group:"limits" env:"ACCESS_VERIFY_RATE,OPENWAY_ACCESS_VERIFY_RATE" placeholder:"RATE" help:"Verify requests by client address; 30/second."`
 	UserRate         string `group:"limits" placeholder:"RATE" help:"API calls of a signed-in user; 1000/day."`
@@ -57,6 +62,9 @@ type serveSettings struct {
 // servePlan is what serveSettings say, read and checked.
 type servePlan struct {
 	listen    string
+	https     httpsPlan
+	gates     string   // address of plain HTTP for controllers; "" = none
+	metrics   string   // "" = none
 	publicURL *url.URL // nil = unset
 	language  string
 	hosts     []string
@@ -68,9 +76,26 @@ type servePlan struct {
 
 const defaultListen = ":8001"
 
+// usualListen is where to listen when nobody says.
+func usualListen(https bool) string {
+	if https {
+		return defaultHTTPSListen
+	}
+	return defaultListen
+}
+
 // plan reads the settings. An error names the setting.
 func (c *serveSettings) plan() (p servePlan, err error) {
-	if p.listen, err = listenAddress(c.Listen); err != nil {
+	if p.listen, err = listenAddress(mainListener, c.Listen, usualListen(c.on())); err != nil {
+		return p, err
+	}
+	if p.https, err = c.httpsSettings.plan(p.listen); err != nil {
+		return p, err
+	}
+	if p.gates, err = extraAddress(gateListener, c.GateListen); err != nil {
+		return p, err
+	}
+	if p.metrics, err = extraAddress(metricsListener, c.MetricsListen); err != nil {
 		return p, err
 	}
 	for _, r := range []struct {
@@ -97,6 +122,9 @@ func (c *serveSettings) plan() (p servePlan, err error) {
 	if _, err := server.ParseHosts(p.hosts); err != nil {
 		return p, settingError("ALLOWED_HOSTS", "%w", err)
 	}
+	if len(p.hosts) > 0 { // the authority asks there
+		p.hosts = append(p.hosts, p.https.domains...)
+	}
 	for _, o := range list(c.CORSAllowedOrigins) {
 		origin, err := server.ParseOrigin(o)
 		if err != nil {
@@ -122,50 +150,6 @@ func (c *serveSettings) plan() (p servePlan, err error) {
 		return p, settingError("OPENWAY_LANGUAGE", "%q is not en or ru", c.Language)
 	}
 	return p, nil
-}
-
-// listenAddress reads OPENWAY_LISTEN.
-func listenAddress(s string) (string, error) {
-	s = strings.TrimSpace(s)
-	if s == "" {
-		return defaultListen, nil
-	}
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return "", settingError("OPENWAY_LISTEN", "%q is not an address such as :8001 or 127.0.0.1:8001", s)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", settingError("OPENWAY_LISTEN", "%q is not a port (0..65535; 0 = any free one)", port)
-	} else {
-		port = strconv.FormatUint(n, 10)
-	}
-	if strings.ContainsAny(host, " /\\@") {
-		return "", settingError("OPENWAY_LISTEN", "%q is not a host or address", host)
-	}
-	return net.JoinHostPort(host, port), nil
-}
-
-// listen begins to accept connections at what listenAddress has read.
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		_, port, _ := net.SplitHostPort(address)
-		return nil, settingError("OPENWAY_LISTEN", "port %s is taken by another program, perhaps by a server that runs already; choose another one, such as :8002", port)
-	}
-	if err != nil {
-		return nil, settingError("OPENWAY_LISTEN", "%w", err)
-	}
-	return l, nil
-}
-
-// free reports an address that cannot be listened on, before anything is made. Connections are accepted only once everything is ready, so
-// that nobody waits in vain.
-func free(ctx context.Context, address string) error {
-	l, err := listen(ctx, address)
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
 
 // prefixes reads a list of CIDRs and addresses.
@@ -197,23 +181,29 @@ func (c *ServeCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	log, logs, err := a.serverLogger()
+	log, logs, level, err := a.serverLogger()
 	if err != nil {
 		return err
 	}
 	defer logs.Close(logPatience)
 	a.warnOfStrangers(log)
+	paceCollector()
 	if a.settings.production() && len(plan.hosts) == 0 {
 		log.Warn("this is production and ALLOWED_HOSTS is not set: any Host header is answered")
 	}
-	if err := free(a.ctx, plan.listen); err != nil {
+	if err := free(a.ctx, plan.listeners()); err != nil {
 		return err
 	}
+	secure, err := plan.https.begin(a.settings, log)
+	if err != nil {
+		return err
+	}
+	defer a.onHangup(func() { a.reload(log, level, secure) })()
 	in, err := openInstallation(a.ctx, a.settings, openOptions{noMigrate: c.NoMigrate, serving: true, log: log})
 	if err != nil {
 		return err
 	}
-	err = serving{plan: plan, log: log}.run(a.ctx, in)
+	err = serving{plan: plan, log: log, logs: logs, https: secure}.run(a.ctx, in)
 	err = errors.Join(err, in.close())
 	if err == nil {
 		log.Info("stopped")
@@ -224,18 +214,20 @@ func (c *ServeCmd) Run(a *app) (err error) {
 // logPatience is how long the end of the process waits for whoever reads the log.
 const logPatience = 2 * time.Second
 
-// serverLogger is the log of a running server, on standard output. Close the writer last.
-func (a *app) serverLogger() (*slog.Logger, *server.LogWriter, error) {
-	level, err := a.settings.level()
+// serverLogger is the log of a running server, on standard output, and its level, which may change while it runs. Close the writer last.
+func (a *app) serverLogger() (*slog.Logger, *server.LogWriter, *slog.LevelVar, error) {
+	level := new(slog.LevelVar)
+	at, err := a.settings.level()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
+	level.Set(at)
 	format, err := a.settings.format(a.out)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	w := server.NewLogWriter(a.out, format)
-	return slog.New(server.NewLogHandler(w, format, level)), w, nil
+	return slog.New(server.NewLogHandler(w, format, level)), w, level, nil
 }
 
 // warnOfStrangers tells of variables that look like settings and are none: a misspelt limit is no limit.
@@ -260,6 +252,8 @@ func (a *app) warnOfStrangers(log *slog.Logger) {
 type serving struct {
 	plan      servePlan
 	log       *slog.Logger
+	logs      *server.LogWriter // nil = none of ours
+	https     https
 	listening func(net.Addr) // told once connections are accepted; nil = nobody
 }
 
@@ -271,8 +265,14 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	}
 	events := s.log.With(server.LoggerKey, "openway.events")
 	feed := eventlog.NewFeed(eventlog.FeedConfig{Reader: in.store, Logger: events})
+	recording := eventlog.Config{Appender: in.store, Lanes: lanes, Landed: feed.Wake}
+	var numbers *metrics.Metrics // nil = nobody reads them
+	if s.plan.metrics != "" {
+		numbers = metrics.New(api.PathVerify, api.PathToken, "/admin/login/")
+		recording.Committed = numbers.Committed
+	}
 	keeper := gatekeeper.New(gatekeeper.Config{
-		Source: in.store, Keys: in.keys, Events: eventlog.Config{Appender: in.store, Lanes: lanes, Landed: feed.Wake},
+		Source: in.store, Keys: in.keys, Events: recording,
 		VerifyRate: s.plan.verifyRate, IdleDays: in.idleDays, Logger: s.log.With(server.LoggerKey, "openway.gate"),
 	})
 	if err := keeper.Start(ctx); err != nil {
@@ -284,31 +284,25 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 		defer cancel()
 		err = errors.Join(err, keeper.Close(ctx))
 	}()
+	if numbers != nil {
+		numbers.Watch(s.sources(in, keeper))
+	}
 	in.announce(keeper.Changed)
 	defer in.announce(nil)
 
 	signIns := throttle.NewSignIns(s.plan.loginRate, nil)
-	api := httpapi.New(httpapi.Config{
+	handler := httpapi.New(httpapi.Config{
 		Gatekeeper: keeper, Registry: in.desk, UserRate: s.plan.userRate, AnonRate: s.plan.anonRate, SignIns: signIns,
 		Language: s.plan.language, Logger: s.log.With(server.LoggerKey, "openway.api"),
 	})
 	admin, err := webadmin.New(webadmin.Config{
-		Gatekeeper: keeper, Registry: in.desk, SignIns: signIns, PublicURL: s.plan.publicURL,
+		Gatekeeper: keeper, Registry: in.desk, Feed: feed, SignIns: signIns, PublicURL: s.plan.publicURL, Version: thisRelease().Version,
 		Language: s.plan.language, Logger: s.log.With(server.LoggerKey, "openway.admin"),
 	})
 	if err != nil {
 		return err
 	}
-	site := doors{api, admin}
-	front, err := server.New(server.Config{
-		Handler: site, Allowed: site.Methods, Error: site.Error, Ready: in.store.Ping, Logger: s.log.With(server.LoggerKey, "openway.server"),
-		AllowedHosts: s.plan.hosts, CORSOrigins: s.plan.origins, TrustedProxies: s.plan.proxies,
-		HTTPS: s.plan.publicURL != nil && s.plan.publicURL.Scheme == "https",
-	})
-	if err != nil {
-		return err
-	}
-	l, err := listen(ctx, s.plan.listen)
+	fronts, err := s.fronts(ctx, doors{handler, admin}, in, numbers)
 	if err != nil {
 		return err
 	}
@@ -318,16 +312,30 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	defer tasks.Wait()
 	defer stop()
 	tasks.Go(func() { in.retention(s.log).Run(background) })
-	tasks.Go(func() { feed.Run(background) })
+	tasks.Go(func() { s.https.run(background) })
+	tasks.Go(func() { feed.Run(ctx) }) // its readers go when the server begins to end: a drain does not wait for them
 	tasks.Go(func() { eventlog.NewCounter(eventlog.CounterConfig{Tallier: in.store, Logger: events}).Run(background) })
 
-	s.log.Info("listening", slog.String("address", l.Addr().String()), slog.String("database", in.store.Engine()), slog.String("version", thisRelease().Version))
+	fronts.announce(s.log, slog.String("database", in.store.Engine()), slog.String("version", thisRelease().Version))
 	if s.listening != nil {
-		s.listening(l.Addr())
+		s.listening(fronts[0].at.Addr())
 	}
 	drained := context.AfterFunc(ctx, func() { s.log.Info("draining: answering what was accepted") })
 	defer drained()
-	return front.Serve(ctx, l)
+	return fronts.serve(ctx)
+}
+
+// sources are what the metrics are read from.
+func (s serving) sources(in *installation, keeper *gatekeeper.Gatekeeper) metrics.Sources {
+	build := thisRelease()
+	from := metrics.Sources{
+		Gatekeeper: keeper, Registry: in.desk, Size: in.store.Size, Pool: in.store.Pool, Expires: s.https.expires,
+		Version: build.Version, Revision: build.Revision, Go: build.Go, Engine: in.store.Engine(),
+	}
+	if s.logs != nil {
+		from.Dropped = s.logs.Dropped
+	}
+	return from
 }
 
 // doors are what people and controllers ask: the admin pages below /admin/, the API elsewhere.

@@ -68,13 +68,70 @@ func (in installed) must(stdin string, args ...string) string {
 type process struct {
 	cmd     *exec.Cmd
 	address string
-	log     *strings.Builder // complete when ended is closed
+	log     *journal // complete when ended is closed
 	ended   chan struct{}
+}
+
+// journal is a log that is being written.
+type journal struct {
+	mu    sync.Mutex
+	text  strings.Builder
+	more  chan struct{} // closed when a line comes, then made anew
+	lines []string
+}
+
+func (j *journal) add(line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.text.WriteString(line)
+	j.lines = append(j.lines, line)
+	close(j.more)
+	j.more = make(chan struct{})
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// await returns the first line that holds all the texts, from line number from on, and the number of the line after it.
+func (j *journal) await(t *testing.T, from int, texts ...string) (line string, next int) {
+	t.Helper()
+	patience := time.After(30 * time.Second)
+	for {
+		j.mu.Lock()
+		lines, more := j.lines, j.more
+		j.mu.Unlock()
+	next:
+		for ; from < len(lines); from++ {
+			for _, text := range texts {
+				if !strings.Contains(lines[from], text) {
+					continue next
+				}
+			}
+			return lines[from], from + 1
+		}
+		select {
+		case <-more:
+		case <-patience:
+			t.Fatalf("the log does not say %q within 30 s:\n%s", texts, j)
+		}
+	}
+}
+
+// listens is the address of the listener whose line in the log says this.
+func (p *process) listens(t *testing.T, message string) string {
+	t.Helper()
+	line, _ := p.log.await(t, 0, `"message":"`+message+`","address":"`)
+	_, after, _ := strings.Cut(line, `"address":"`)
+	address, _, _ := strings.Cut(after, `"`)
+	return address
 }
 
 func (in installed) serve(args ...string) *process {
 	in.t.Helper()
-	p := &process{cmd: in.command(append([]string{"serve"}, args...)...), log: new(strings.Builder), ended: make(chan struct{})}
+	p := &process{cmd: in.command(append([]string{"serve"}, args...)...), log: &journal{more: make(chan struct{})}, ended: make(chan struct{})}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		in.t.Fatal(err)
@@ -94,7 +151,7 @@ func (in installed) serve(args ...string) *process {
 		lines := bufio.NewReader(out)
 		for {
 			line, err := lines.ReadString('\n')
-			p.log.WriteString(line)
+			p.log.add(line)
 			if _, after, ok := strings.Cut(line, `"message":"listening","address":"`); ok {
 				a, _, _ := strings.Cut(after, `"`)
 				address <- a

@@ -119,6 +119,7 @@ func (ln *lane) record() {
 			}
 		}
 		ctx, cancel := context.WithTimeout(l.run, l.cfg.CommitTimeout)
+		began := l.clock()
 		landed, err := ln.attempt(ctx, refusals >= 2)
 		refused := err != nil && blames(err)
 		if err == nil && !landed {
@@ -139,6 +140,9 @@ func (ln *lane) record() {
 			ln.giveBack(err)
 			return
 		case landed:
+			if l.cfg.Committed != nil {
+				l.cfg.Committed(len(ln.batch.Events), time.Duration(l.clock()-began))
+			}
 			ln.finish()
 			return
 		}

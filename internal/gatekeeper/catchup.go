@@ -32,6 +32,7 @@ type policy struct {
 	current  atomic.Pointer[decide.Snapshot] // nil until loaded
 	turn     chan struct{}                   // holds a token while somebody moves current
 	changed  chan struct{}
+	seen     atomic.Int64 // when current was last known to be the newest, Unix nanoseconds
 }
 
 func newPolicy(source PolicySource, idleDays int, logger *slog.Logger) policy {
@@ -55,13 +56,18 @@ func (p *policy) Changed() {
 }
 
 // CatchUp moves to the newest policy that was committed when it was called, or to a newer one.
-func (p *policy) CatchUp(ctx context.Context) error {
+func (p *policy) CatchUp(ctx context.Context) (err error) {
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
 		return fmt.Errorf("wait for another to catch up with the policy: %w", ctx.Err())
 	}
-	defer func() { <-p.turn }()
+	defer func() {
+		if err == nil {
+			p.seen.Store(time.Now().UnixNano())
+		}
+		<-p.turn
+	}()
 	old := p.current.Load()
 	if old == nil {
 		return p.load(ctx)
@@ -145,8 +151,12 @@ func (p *policy) refresh(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, lookTimeout)
 	mark, err := p.source.PolicyMark(short)
 	cancel()
-	if err != nil || mark == p.Mark() {
+	if err != nil {
 		return err
+	}
+	if mark == p.Mark() {
+		p.seen.Store(time.Now().UnixNano())
+		return nil
 	}
 	ctx, cancel = context.WithTimeout(ctx, loadTimeout)
 	defer cancel()

@@ -43,6 +43,7 @@ type Gatekeeper struct {
 	denials  *folds // INVALID_REQUEST, UNKNOWN_GATE, TOKEN_INVALID
 	limited  *folds // RATE_LIMIT
 	uses     uses
+	tally    tally
 	calls    sync.Pool // of *call
 	stop     context.CancelFunc
 	loops    sync.WaitGroup // what works with the database
@@ -162,7 +163,7 @@ type Answer struct {
 func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 	snapshot := g.policy.current.Load()
 	if snapshot == nil {
-		return unavailable(access.ShownGate(r.Gate))
+		return g.unavailable(access.ShownGate(r.Gate))
 	}
 	if r.At.IsZero() {
 		r.At = g.cfg.Now()
@@ -176,7 +177,7 @@ func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 			g.log.Refuse(&c.entry.Event)
 			shown := c.shown
 			g.calls.Put(c)
-			return unavailable(shown)
+			return g.unavailable(shown)
 		}
 		c.lastUsed = day
 		c.decide(snapshot)
@@ -188,7 +189,7 @@ func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 	}
 	shown := c.shown
 	if err := g.log.Append(ctx, &c.entry); err != nil {
-		return unavailable(shown) // c belongs to the log now
+		return g.unavailable(shown) // c belongs to the log now
 	}
 	if c.decision.Touch {
 		g.uses.touch(c.decision.CredentialID, c.day())
@@ -198,7 +199,8 @@ func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 	return answer
 }
 
-func unavailable(gate string) Answer {
+func (g *Gatekeeper) unavailable(gate string) Answer {
+	g.tally.add("", access.Unavailable) // which gate it was is not known in every case
 	return Answer{Outcome: access.Deny, Reason: access.Unavailable, RetryAfter: RetryAfter, Gate: gate}
 }
 
@@ -265,6 +267,11 @@ func (c *call) covered(s *decide.Snapshot) string {
 func (c *call) redecide(*eventlog.Entry) { c.decide(c.keeper.policy.current.Load()) }
 
 func (c *call) answer() Answer {
+	known := ""
+	if c.decision.GateID != 0 {
+		known = c.gate
+	}
+	c.keeper.tally.add(known, c.decision.Reason)
 	return Answer{Outcome: c.decision.Outcome, Reason: c.decision.Reason, ReleaseMS: c.decision.ReleaseMS, UserID: c.decision.UserID, Gate: c.shown}
 }
 

@@ -18,6 +18,7 @@ func (g *Gatekeeper) Admit(address netip.Addr, requestID string) (Answer, bool) 
 	if ok {
 		return Answer{}, true
 	}
+	g.tally.add("", access.RateLimit)
 	now := g.now()
 	ev := access.Event{
 		Kind: access.DecisionEvent, At: now, Count: 1, Decision: access.Deny, Reason: access.RateLimit,

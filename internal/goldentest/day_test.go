@@ -35,9 +35,9 @@ func TestDayInTheLife(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := day{t: t, address: p.address, contract: readContract(t)}
+			d := day{t: t, address: p.Address, contract: readContract(t)}
 			d.live()
-			log := p.stop(t)
+			log := p.Stop(t)
 			d.checkLog(log)
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/openway-access/openway/internal/processtest"
 	"github.com/openway-access/openway/internal/storetest"
 )
 
@@ -16,14 +17,15 @@ func TestGolden(t *testing.T) {
 	for _, engine := range storetest.Engines() {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			runCorpus(t, engine)
+			runCorpus(t, newSeeds(t, engine))
 		})
 	}
 }
 
-func runCorpus(t *testing.T, engine string) {
+func runCorpus(t *testing.T, s seeds) {
+	t.Helper()
 	contract := readContract(t)
-	servers := newServers(t, newSeeds(t, engine), throttlesOff())
+	servers := newServers(t, s, processtest.ThrottlesOff())
 	good := 0
 	for _, c := range readCorpus(t) {
 		if c.Fresh {
@@ -44,7 +46,7 @@ func runCorpus(t *testing.T, engine string) {
 		}
 		good++
 	}
-	t.Logf("%s: %d of %d", engine, good, corpusSize)
+	t.Logf("%s: %d of %d", s.engine, good, corpusSize)
 }
 
 // servers gives each case that starts afresh a server on a seeded site. One that nothing has changed serves on; the next ones
@@ -55,12 +57,12 @@ type servers struct {
 	next    chan started
 	done    chan struct{}
 	tasks   sync.WaitGroup
-	current *process
+	current *processtest.Process
 	dirty   bool
 }
 
 type started struct {
-	process *process
+	process *processtest.Process
 	err     error
 }
 
@@ -81,7 +83,7 @@ func newServers(t *testing.T, s seeds, env []string) *servers {
 // prepare starts one server after the other and offers it.
 func (v *servers) prepare(env []string) {
 	for {
-		var p *process
+		var p *processtest.Process
 		database, err := v.seeds.fresh()
 		if err == nil {
 			p, err = start(database, env...)
@@ -99,13 +101,13 @@ func (v *servers) prepare(env []string) {
 }
 
 // retire ends a server that nobody asks any more.
-func (v *servers) retire(p *process) {
+func (v *servers) retire(p *processtest.Process) {
 	if p == nil {
 		return
 	}
 	v.tasks.Go(func() {
-		p.stop(v.t)
-		v.seeds.drop(v.t, p.database)
+		p.Stop(v.t)
+		v.seeds.drop(v.t, p.Database)
 	})
 }
 
@@ -124,7 +126,7 @@ func (v *servers) fresh() {
 	v.current, v.dirty = next.process, false
 }
 
-func (v *servers) address() string { return v.current.address }
+func (v *servers) address() string { return v.current.Address }
 
 // note sees whether a request changed devices: what else changes (tokens of a login, events) shows in no other case.
 func (v *servers) note(q request, got response) {

@@ -39,6 +39,7 @@ func (r *Registry) Login(ctx context.Context, actor access.Actor, username, pass
 func (r *Registry) login(ctx context.Context, actor access.Actor, username, password string, enter func(*change, *access.User) error) (access.User, error) {
 	begun := time.Now()
 	user, err := r.checkLogin(ctx, actor, username, password, enter)
+	r.logins.count(err)
 	if !errors.Is(err, access.ErrBadLogin) {
 		return user, err
 	}

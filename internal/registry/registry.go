@@ -47,6 +47,7 @@ type Registry struct {
 	slots    *slots
 	kind     prevailing
 	failures failures
+	logins   logins
 
 	directory directory
 }

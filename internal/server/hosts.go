@@ -105,3 +105,14 @@ func splitHost(host string) (name, port string) {
 	}
 	return strings.TrimSuffix(name, "."), port
 }
+
+// joinHost puts a name or address and a port together as URLs have them: without the port that goes without saying for HTTPS.
+func joinHost(name, port string) string {
+	if port != "443" {
+		return net.JoinHostPort(name, port)
+	}
+	if a, err := netip.ParseAddr(name); err == nil && a.Is6() {
+		return "[" + name + "]"
+	}
+	return name
+}

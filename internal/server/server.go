@@ -9,6 +9,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,11 @@ type Config struct {
 	CORSOrigins    []string       // such as https://app.example.org; empty = no cross-origin reading
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For and X-Forwarded-Proto are believed
 	HTTPS          bool           // people reach the service over HTTPS, whatever the last hop is
+	TLS            *tls.Config    // such as TLS makes: this listener speaks HTTPS and nothing else; nil = plain HTTP
+	Quiet          bool           // requests are logged at DEBUG: machines ask all the time
+
+	// Observe is told of every answer, also those that were refused before Handler; nil = nobody. It must be quick.
+	Observe func(r *http.Request, status int, took time.Duration)
 
 	ReadHeaderTimeout time.Duration // 0 = 5 s
 	ReadTimeout       time.Duration // of a whole request; 0 = 15 s
@@ -62,6 +68,8 @@ type Server struct {
 	origins  map[string][]string // origin -> the header value that allows it
 	trusted  []netip.Prefix
 	https    bool
+	quiet    bool
+	observe  func(r *http.Request, status int, took time.Duration)
 	now      func() time.Time
 	headers  fixedHeaders
 	http     *http.Server
@@ -103,16 +111,17 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		handler: c.Handler, allowed: c.Allowed, ready: c.Ready, fail: c.Error,
 		log: c.Logger, access: c.Logger.With(LoggerKey, "openway.request").Handler(),
-		hosts: hosts, origins: origins, trusted: c.TrustedProxies, https: c.HTTPS, now: c.Now,
+		hosts: hosts, origins: origins, trusted: c.TrustedProxies, https: c.HTTPS, quiet: c.Quiet, observe: c.Observe, now: c.Now,
 		headers:  newFixedHeaders(),
 		grace:    orDefault(c.DrainGrace, 200*time.Millisecond),
 		patience: orDefault(c.DrainTimeout, 8*time.Second),
 	}
 	s.recorders.New = func() any { return new(recorder) }
-	s.conns.states = make(map[net.Conn]http.ConnState)
+	s.conns.all = make(map[*conn]struct{})
 	s.http = &http.Server{
 		ConnState:         s.conns.note,
 		Handler:           s,
+		TLSConfig:         c.TLS,
 		ReadHeaderTimeout: orDefault(c.ReadHeaderTimeout, 5*time.Second),
 		ReadTimeout:       orDefault(c.ReadTimeout, 15*time.Second),
 		WriteTimeout:      orDefault(c.WriteTimeout, 60*time.Second),
@@ -141,7 +150,16 @@ func orDefault(d, def time.Duration) time.Duration {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	gate := newDrainListener(l)
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(gate) }()
+	go func() {
+		if s.http.TLSConfig != nil {
+			served <- s.http.ServeTLS(gate, "", "")
+			return
+		}
+		served <- s.http.Serve(gate)
+	}()
+	ended := make(chan struct{})
+	defer close(ended)
+	go s.conns.look(ended)
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving on %s: %w", l.Addr(), err)

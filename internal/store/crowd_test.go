@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,5 +149,48 @@ func TestRefusedConnectionIsUnavailable(t *testing.T) {
 	}
 	if !errors.Is(err, access.ErrUnavailable) {
 		t.Errorf("Open of a database that is not there: %v; want unavailable", err)
+	}
+}
+
+// Beside a process that writes nearly all the time, as a busy server does, a change finds its turn after a few of that one's.
+func TestChangeBesideABusyProcess(t *testing.T) {
+	db := storetest.New(t, store.SQLite)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	busy := raw(t, db)
+	busy.SetMaxOpenConns(1)
+	var begun, turns atomic.Int64
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	work := func(d time.Duration) { <-time.After(d) }
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			mustExec(t, busy, `BEGIN IMMEDIATE`)
+			begun.Add(1)
+			work(400 * time.Millisecond)
+			mustExec(t, busy, `COMMIT`)
+			turns.Add(1)
+			work(15 * time.Millisecond)
+		}
+	})
+	const changes = 4
+	waited := int64(0)
+	for range changes {
+		for next := begun.Load() + 1; begun.Load() < next; { // it is at work
+			work(time.Millisecond)
+		}
+		from := turns.Load()
+		mustDo(t, s, func(tx *store.Tx) error { return tx.Record(access.ObjectSite, 1, "change", nil, nil) })
+		waited += turns.Load() - from
+	}
+	close(done)
+	wg.Wait()
+	t.Logf("%d changes waited for %d turns of the other process", changes, waited)
+	if waited > 3*changes {
+		t.Errorf("%d changes waited for %d turns of the other process, want at most 3 each", changes, waited)
 	}
 }

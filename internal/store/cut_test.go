@@ -3,122 +3,14 @@ package store_test
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
-	"net/url"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/processtest"
 	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/storetest"
 )
-
-// wire stands between a store and PostgreSQL, and can be cut.
-type wire struct {
-	listener net.Listener
-	server   string
-
-	mu    sync.Mutex
-	cut   cut
-	skip  int // messages of that direction that still pass
-	conns []net.Conn
-	done  chan struct{} // closed when a cut was made
-}
-
-// cut says where connections break at the next message from the client.
-type cut int
-
-const (
-	whole         cut = iota
-	beforeSending     // what the client sends is swallowed, then the connection breaks
-	beforeReply       // the server gets it and replies; the reply is swallowed, then the connection breaks
-)
-
-// newWire returns the wire and the URL of db through it.
-func newWire(t *testing.T, dsn string) (*wire, string) {
-	t.Helper()
-	u, err := url.Parse(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{listener: l, server: u.Host}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", w.server)
-			if err != nil {
-				client.Close()
-				return
-			}
-			w.mu.Lock()
-			w.conns = append(w.conns, client, server)
-			w.mu.Unlock()
-			wg.Go(func() { w.pump(client, server, beforeSending) })
-			wg.Go(func() { w.pump(server, client, beforeReply) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		w.breakAll()
-		wg.Wait()
-	})
-	u.Host = l.Addr().String()
-	return w, u.String()
-}
-
-// pump copies one direction until at is the cut that is asked for: then what it has just read is lost, and everything breaks.
-func (w *wire) pump(from, to net.Conn, at cut) {
-	buf := make([]byte, 1<<16)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			to.Close()
-			return
-		}
-		w.mu.Lock()
-		now := w.cut == at && w.skip == 0
-		if now {
-			w.cut = whole
-			close(w.done)
-		} else if w.cut == at {
-			w.skip--
-		}
-		w.mu.Unlock()
-		if now {
-			w.breakAll()
-			return
-		}
-		if _, err := to.Write(buf[:n]); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-			from.Close()
-			return
-		}
-	}
-}
-
-func (w *wire) cutAt(c cut, skip int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cut, w.skip, w.done = c, skip, make(chan struct{})
-}
-
-func (w *wire) breakAll() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, c := range w.conns {
-		c.Close()
-	}
-	w.conns = nil
-}
 
 // A connection that breaks in the middle of a commit leaves the outcome unknown, whether or not it landed; the fence tells.
 func TestCutDuringAppend(t *testing.T) {
@@ -132,32 +24,33 @@ func TestCutDuringAppend(t *testing.T) {
 	}
 	tests := []struct {
 		name    string
-		at      cut
+		at      processtest.Cut
 		skip    int
 		append  func(ctx context.Context, s *store.Store, lane int64, b *access.EventBatch, cut func()) error
 		unknown bool
 		lands   bool
 	}{
-		{"append, before the server has it", beforeSending, 0, plain, true, false},
-		{"append, after the server has it", beforeReply, 0, plain, true, true},
+		{"append, before the server has it", processtest.BeforeSend, 0, plain, true, false},
+		{"append, after the server has it", processtest.BeforeBack, 0, plain, true, true},
 		// Before COMMIT is sent all is sure: the server rolls back when it sees that we are gone.
-		{"held, before the server has the events", beforeSending, 0, held, false, false},
-		{"held, after the server has the events", beforeReply, 0, held, false, false},
-		{"held, before the server has the commit", beforeSending, 1, held, true, false},
-		{"held, after the server has the commit", beforeReply, 1, held, true, true},
+		{"held, before the server has the events", processtest.BeforeSend, 0, held, false, false},
+		{"held, after the server has the events", processtest.BeforeBack, 0, held, false, false},
+		{"held, before the server has the commit", processtest.BeforeSend, 1, held, true, false},
+		{"held, after the server has the commit", processtest.BeforeBack, 1, held, true, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			db := storetest.New(t, store.Postgres)
-			wire, dsn := newWire(t, db.DSN)
+			wire, dsn := processtest.NewWire(t, db.DSN)
 			s := storetest.OpenWith(t, store.Options{Database: dsn})
 			successor := storetest.OpenWith(t, store.Options{Database: db.DSN})
 			mark, lane := mustMark(t, s), mustClaim(t, s)
 			mustAppend(t, s, lane, 1, batchOf(mark, "a"))
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			err := tt.append(ctx, s, lane, batchOf(mark, "b", "c"), func() { wire.cutAt(tt.at, tt.skip) })
-			<-wire.done
+			var made <-chan struct{}
+			err := tt.append(ctx, s, lane, batchOf(mark, "b", "c"), func() { made = wire.CutAt(tt.at, tt.skip, nil) })
+			<-made
 			if err == nil || errors.Is(err, access.ErrOutcomeUnknown) != tt.unknown {
 				t.Errorf("the append failed with: %v; want unknown=%v", err, tt.unknown)
 			}
@@ -184,12 +77,12 @@ func TestCutDuringAppend(t *testing.T) {
 // A connection that died while its lane rested costs nothing: it is noticed before anything is sent.
 func TestCutWhileResting(t *testing.T) {
 	db := storetest.New(t, store.Postgres)
-	wire, dsn := newWire(t, db.DSN)
+	wire, dsn := processtest.NewWire(t, db.DSN)
 	s := storetest.OpenWith(t, store.Options{Database: dsn})
 	mark, lane := mustMark(t, s), mustClaim(t, s)
 	mustAppend(t, s, lane, 1, batchOf(mark, "a"))
 	store.LetLanesRest(s)
-	wire.breakAll()
+	wire.BreakAll()
 	mustAppend(t, s, lane, 2, batchOf(mark, "b"))
 	if got := requestIDs(t, s); got != "ab" {
 		t.Errorf("the log holds %q, want %q", got, "ab")
@@ -200,23 +93,23 @@ func TestCutWhileResting(t *testing.T) {
 func TestCutDuringChange(t *testing.T) {
 	tests := []struct {
 		name           string
-		at             cut
+		at             processtest.Cut
 		skip           int
 		unknown, lands bool
 	}{
-		{"the line's reply", beforeReply, 0, false, false},
-		{"the policy's reply", beforeReply, 1, false, false},
-		{"the commit", beforeSending, 2, true, false},
-		{"the commit's reply", beforeReply, 2, true, true},
+		{"the line's reply", processtest.BeforeBack, 0, false, false},
+		{"the policy's reply", processtest.BeforeBack, 1, false, false},
+		{"the commit", processtest.BeforeSend, 2, true, false},
+		{"the commit's reply", processtest.BeforeBack, 2, true, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			db := storetest.New(t, store.Postgres)
-			wire, dsn := newWire(t, db.DSN)
+			wire, dsn := processtest.NewWire(t, db.DSN)
 			s := storetest.OpenWith(t, store.Options{Database: dsn})
 			before := mustMark(t, s)
 			_, changed, err := s.Change(t.Context(), anybody, func(tx *store.Tx) error {
-				wire.cutAt(tt.at, tt.skip)
+				wire.CutAt(tt.at, tt.skip, nil)
 				return tx.Record(access.ObjectSite, 1, "change", nil, nil)
 			})
 			if changed || errors.Is(err, access.ErrOutcomeUnknown) != tt.unknown || errors.Is(err, access.ErrUnavailable) == tt.unknown {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"time"
 )
@@ -20,8 +19,8 @@ type Health struct {
 // Health reads it: a few rows, found by indexes.
 func (s *Store) Health(ctx context.Context) (h Health, err error) {
 	h.Engine = s.Engine()
-	if err := s.read.QueryRowContext(ctx, s.kind.sizeOf()).Scan(&h.Bytes); err != nil {
-		return Health{}, fmt.Errorf("read the size of the database: %w", s.kind.fault(err))
+	if h.Bytes, err = s.Size(ctx); err != nil {
+		return Health{}, err
 	}
 	if h.OldestEvent, err = s.FirstEventSince(ctx, time.UnixMicro(math.MinInt64)); err != nil {
 		return Health{}, err

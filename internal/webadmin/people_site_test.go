@@ -16,12 +16,12 @@ import (
 
 // awaited reports whether a path belongs to a section whose pages are not there yet.
 func awaited(path string) bool {
-	return strings.HasPrefix(path, "/admin/events/") || strings.HasPrefix(path, "/admin/devices/")
+	return strings.HasPrefix(path, "/admin/devices/")
 }
 
 func peopleSamples() []sample {
-	choices := func(s string, rows int) []choice {
-		return append([]choice{{"", s, false}}, slices.Repeat([]choice{{"3", s, true}}, rows)...)
+	choices := func(s string, rows int) []option {
+		return append([]option{{"", s, false}}, slices.Repeat([]option{{"3", s, true}}, rows)...)
 	}
 	found := func(s string, rows int) []gateFound {
 		return slices.Repeat([]gateFound{{ID: 1, Name: s, Code: s, Outcome: access.Deny, Why: s, CanAdd: true, Text: s}}, rows)
@@ -68,12 +68,12 @@ func peopleSamples() []sample {
 		{"user", func(v *visit, s string, rows int) page {
 			device := deviceRow{Path: "/admin/devices/1/", Name: s, Android: s, Preview: s, Lost: "/admin/users/1/devices/1/lost/"}
 			token := tokenRow{Action: "/admin/users/1/tokens/1/revoke/", Name: s, Agent: s, Preview: s, Device: s, Since: v.moment(v.now), Used: s, Until: s}
-			event := pastRow{Path: "/admin/events/1/", At: v.moment(v.now), Gate: s, Outcome: access.Deny, Why: s, Count: rows}
+			event := eventRow{Path: "/admin/events/1/", At: v.moment(v.now), Gate: s, Outcome: access.Deny, Why: s, Count: rows}
 			return &userPage{
 				frame: v.frame("people", s), User: access.User{ID: 1, Username: s, Email: s, Active: rows == 1}, Name: s, Role: s, Created: v.moment(v.now), Language: s, MayChange: true,
 				Last: rows == 1, Lost: device.Lost, Groups: slices.Repeat([]groupChip{{1, s, "/admin/groups/1/"}}, rows), Join: choices(s, rows), Gates: reached(s, rows), Pager: pages, Gate: s,
 				Found: found(s, rows), Devices: slices.Repeat([]deviceRow{device}, rows), Tokens: slices.Repeat([]tokenRow{token}, rows), MoreTokens: rows > 1,
-				Events: slices.Repeat([]pastRow{event}, rows), Log: "/admin/events/?user=a",
+				Events: slices.Repeat([]eventRow{event}, rows), Log: "/admin/events/?user=a",
 			}
 		}},
 		{"user_refusals", func(v *visit, s string, rows int) page {

@@ -52,7 +52,7 @@ func TestPersonFromCreationToErasure(t *testing.T) {
 			}
 			b.post("/admin/users/new/", "username", "ann").want(t, "the same user name", http.StatusUnprocessableEntity).has(t, "the same user name", "taken already")
 
-			seen := b.get(made.location + "edit/").want(t, "edit", http.StatusOK).version(t)
+			seen := b.get(made.location+"edit/").want(t, "edit", http.StatusOK).version(t)
 			ann := must(x.desk.UserByName(t.Context(), "ann"))(t)
 			ann.LastName = "Bee"
 			must(x.desk.UpdateUser(t.Context(), setup, ann))(t)
@@ -199,7 +199,7 @@ func TestWhereCanTheyGo(t *testing.T) {
 	asks(side, access.Deny)
 
 	refusals := b.get(page+"refusals/").want(t, "why", http.StatusOK)
-	refusals.has(t, "why", "The permission for this gate was suspended.", "There was no permission for this gate", "own permission: was suspended")
+	refusals.has(t, "why", "There is a permission, but it was suspended: own permission.", "Neither they nor any of their groups has a permission", "own permission: suspended")
 
 	b.post(at+"resume/", "version", fmt.Sprint(must(x.desk.Permission(ctx, p.ID))(t).Version)).want(t, "resume", http.StatusSeeOther)
 	asks(front, access.Allow)
@@ -207,7 +207,7 @@ func TestWhereCanTheyGo(t *testing.T) {
 	b.get(lost).want(t, "ask", http.StatusOK).has(t, "ask", "Is Phone lost?", "0 tokens that came from it end.")
 	b.get(b.post(lost).location).has(t, "lost", "Phone opens nothing any more.", "revoked")
 	asks(front, access.Deny)
-	b.get(page+"refusals/").has(t, "why now", "The phone was revoked, or reported lost.")
+	b.get(page+"refusals/").has(t, "why now", "The phone was taken out of service, or reported lost.")
 	b.get(fmt.Sprintf("%sdevices/%d/lost/", userPath(1), device.ID)).want(t, "another's phone", http.StatusNotFound)
 }
 

@@ -1,0 +1,28 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// busyPatience is how long those who begin to write wait for another process's write.
+const busyPatience = 5 * time.Second
+
+// waitHere leaves the waiting for the lock to begin: SQLite's own lasts a millisecond from now on.
+func (w *writer) waitHere(ctx context.Context) error {
+	_, err := w.conn.ExecContext(ctx, `PRAGMA busy_timeout = 1`)
+	return err
+}
+
+// begin waits for the lock, busyPatience at most, by asking for it every millisecond. There is no line for it, and SQLite's own
+// waiting asks ever more seldom: beside a server that writes nearly all the time a command would find it free late or never.
+func (w *writer) begin(ctx context.Context) error {
+	for begun := time.Now(); ; {
+		_, err := w.stmt.begin.ExecContext(ctx)
+		if err == nil || sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || ctx.Err() != nil || time.Since(begun) > busyPatience {
+			return err
+		}
+	}
+}
