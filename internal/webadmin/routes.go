@@ -73,9 +73,9 @@ func (a *Admin) routes() []route {
 		{"POST", "/admin/users/{user}/groups/add/{$}", manager, a.joinGroup},
 		{"POST", "/admin/users/{user}/groups/{group}/remove/{$}", manager, a.leaveGroup},
 		{"POST", "/admin/users/{user}/permissions/add/{$}", manager, a.openGate},
-		{"POST", "/admin/users/{user}/permissions/{permission}/suspend/{$}", manager, a.suspendHeld},
-		{"POST", "/admin/users/{user}/permissions/{permission}/resume/{$}", manager, a.resumeHeld},
-		{"POST", "/admin/users/{user}/permissions/{permission}/remove/{$}", manager, a.removeHeld},
+		{"POST", "/admin/users/{user}/permissions/{permission}/suspend/{$}", manager, a.suspendPermission},
+		{"POST", "/admin/users/{user}/permissions/{permission}/resume/{$}", manager, a.resumePermission},
+		{"POST", "/admin/users/{user}/permissions/{permission}/remove/{$}", manager, a.removePermission},
 		{"POST", "/admin/users/{user}/tokens/{token}/revoke/{$}", manager, a.revokeToken},
 		{"GET", "/admin/users/{user}/tokens/revoke/{$}", manager, a.confirmRevokeTokens},
 		{"POST", "/admin/users/{user}/tokens/revoke/{$}", manager, a.revokeTokens},
@@ -95,9 +95,9 @@ func (a *Admin) routes() []route {
 		{"GET", "/admin/groups/{group}/members/paste/{$}", manager, a.pasteMembers},
 		{"POST", "/admin/groups/{group}/members/paste/{$}", manager, a.readMembers},
 		{"POST", "/admin/groups/{group}/permissions/add/{$}", manager, a.openGate},
-		{"POST", "/admin/groups/{group}/permissions/{permission}/suspend/{$}", manager, a.suspendHeld},
-		{"POST", "/admin/groups/{group}/permissions/{permission}/resume/{$}", manager, a.resumeHeld},
-		{"POST", "/admin/groups/{group}/permissions/{permission}/remove/{$}", manager, a.removeHeld},
+		{"POST", "/admin/groups/{group}/permissions/{permission}/suspend/{$}", manager, a.suspendPermission},
+		{"POST", "/admin/groups/{group}/permissions/{permission}/resume/{$}", manager, a.resumePermission},
+		{"POST", "/admin/groups/{group}/permissions/{permission}/remove/{$}", manager, a.removePermission},
 	}
 }
 

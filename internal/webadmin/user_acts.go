@@ -10,7 +10,7 @@ import (
 	"github.com/openway-access/openway/internal/registry"
 )
 
-// What is done on the page of a person: groups, permissions, tokens, a lost phone. The permissions of a group are changed in the same way on its own page.
+// What is done on the page of a person: groups, tokens, a lost phone, a gate to pass. (What is done to permissions stands in permissions.go.)
 
 // numberOf reads an id.
 func numberOf(s string) (id int64, ok bool) {
@@ -126,69 +126,6 @@ func (a *Admin) openGate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return v.done(w, r, h.path+searched("gate", sent(r, "text")), "flash.let_in", h.name, gateName(g))
-}
-
-// heldPermission is the permission that the path names, if it is that of the person or group that it names.
-func (a *Admin) heldPermission(r *http.Request) (h holder, p access.Permission, gate string, err error) {
-	if h, err = a.holderOf(r); err != nil {
-		return h, p, "", err
-	}
-	id, err := pathID(r, "permission")
-	if err != nil {
-		return h, p, "", err
-	}
-	if p, err = a.desk.Permission(r.Context(), id); err != nil {
-		return h, p, "", err
-	}
-	if p.UserID != h.userID || p.GroupID != h.groupID {
-		return h, p, "", fmt.Errorf("permission %d is another's: %w", id, access.ErrNotFound)
-	}
-	g, err := a.desk.Gate(r.Context(), p.GateID)
-	return h, p, gateName(g), err
-}
-
-func (a *Admin) suspendHeld(w http.ResponseWriter, r *http.Request) error {
-	return a.allowHeld(w, r, false, "flash.suspended")
-}
-
-func (a *Admin) resumeHeld(w http.ResponseWriter, r *http.Request) error {
-	return a.allowHeld(w, r, true, "flash.resumed")
-}
-
-func (a *Admin) allowHeld(w http.ResponseWriter, r *http.Request, allow bool, told string) error {
-	v := visitOf(r)
-	if err := readForm(r); err != nil {
-		return err
-	}
-	seen, err := sentVersion(r)
-	if err != nil {
-		return err
-	}
-	h, p, gate, err := a.heldPermission(r)
-	if err != nil {
-		return err
-	}
-	p.Allow, p.Version = allow, seen
-	_, err = a.desk.UpdatePermission(r.Context(), v.actor(), p)
-	if overtaken(err) {
-		return v.sorry(w, r, h.path, "flash.permission_changed", h.name)
-	}
-	if err != nil {
-		return err
-	}
-	return v.done(w, r, h.path, told, h.name, gate)
-}
-
-func (a *Admin) removeHeld(w http.ResponseWriter, r *http.Request) error {
-	v := visitOf(r)
-	h, p, gate, err := a.heldPermission(r)
-	if err != nil {
-		return err
-	}
-	if err := a.desk.RevokePermission(r.Context(), v.actor(), p.ID); err != nil {
-		return err
-	}
-	return v.done(w, r, h.path, "flash.removed", h.name, gate)
 }
 
 // revokeToken ends one token of a person.
