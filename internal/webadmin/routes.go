@@ -90,7 +90,7 @@ func (a *Admin) routes() []route {
 		{"POST", "/admin/groups/{group}/edit/{$}", manager, a.renameGroup},
 		{"GET", "/admin/groups/{group}/delete/{$}", manager, a.confirmDeleteGroup},
 		{"POST", "/admin/groups/{group}/delete/{$}", manager, a.deleteGroup},
-		{"POST", "/admin/groups/{group}/members/add/{$}", manager, a.addMember},
+		{"POST", "/admin/groups/{group}/members/add/{$}", manager, a.joinGroup},
 		{"POST", "/admin/groups/{group}/members/{user}/remove/{$}", manager, a.leaveGroup},
 		{"GET", "/admin/groups/{group}/members/paste/{$}", manager, a.pasteMembers},
 		{"POST", "/admin/groups/{group}/members/paste/{$}", manager, a.readMembers},

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/registry"
@@ -27,30 +28,53 @@ func sentID(r *http.Request, name string) (int64, error) {
 	return id, nil
 }
 
+// named is the id of something that the path names, or else the form.
+func named(r *http.Request, name string) (int64, error) {
+	if r.PathValue(name) != "" {
+		return pathID(r, name)
+	}
+	return sentID(r, name)
+}
+
+// membership is the person and the group that the path and the form name, and the page that the form stands on.
+func (a *Admin) membership(r *http.Request) (u access.User, g access.Group, page string, err error) {
+	userID, err := named(r, "user")
+	if err != nil {
+		return u, g, "", err
+	}
+	groupID, err := named(r, "group")
+	if err != nil {
+		return u, g, "", err
+	}
+	if u, err = a.desk.User(r.Context(), userID); err != nil {
+		return u, g, "", err
+	}
+	if g, err = a.desk.Group(r.Context(), groupID); err != nil {
+		return u, g, "", err
+	}
+	if strings.HasPrefix(r.URL.Path, groupPath(g.ID)) {
+		return u, g, groupPath(g.ID), nil
+	}
+	return u, g, userPath(u.ID), nil
+}
+
+// joinGroup adds a person to a group, from the page of either.
 func (a *Admin) joinGroup(w http.ResponseWriter, r *http.Request) error {
 	v := visitOf(r)
 	if err := readForm(r); err != nil {
 		return err
 	}
-	u, err := a.userOf(r)
-	if err != nil {
-		return err
+	if r.PathValue("user") != "" && sent(r, "group") == "" {
+		return v.sorry(w, r, "/admin/users/"+r.PathValue("user")+"/", "flash.bulk_no_group")
 	}
-	if sent(r, "group") == "" {
-		return v.sorry(w, r, userPath(u.ID), "flash.bulk_no_group")
-	}
-	id, err := sentID(r, "group")
-	if err != nil {
-		return err
-	}
-	g, err := a.desk.Group(r.Context(), id)
+	u, g, page, err := a.membership(r)
 	if err != nil {
 		return err
 	}
 	if err := a.desk.AddMember(r.Context(), v.actor(), g.ID, u.ID); err != nil {
 		return err
 	}
-	return v.done(w, r, userPath(u.ID), "flash.joined", fullName(u), g.Name)
+	return v.done(w, r, page+searched("who", sent(r, "text")), "flash.joined", fullName(u), g.Name)
 }
 
 // leaveGroup takes a person out of a group, from the page of either.
@@ -59,26 +83,14 @@ func (a *Admin) leaveGroup(w http.ResponseWriter, r *http.Request) error {
 	if err := readForm(r); err != nil {
 		return err
 	}
-	u, err := a.userOf(r)
-	if err != nil {
-		return err
-	}
-	id, err := pathID(r, "group")
-	if err != nil {
-		return err
-	}
-	g, err := a.desk.Group(r.Context(), id)
+	u, g, page, err := a.membership(r)
 	if err != nil {
 		return err
 	}
 	if err := a.desk.RemoveMember(r.Context(), v.actor(), g.ID, u.ID); err != nil {
 		return err
 	}
-	to := userPath(u.ID)
-	if sent(r, "from") == "group" {
-		to = groupPath(g.ID)
-	}
-	return v.done(w, r, to, "flash.left", fullName(u), g.Name)
+	return v.done(w, r, page, "flash.left", fullName(u), g.Name)
 }
 
 // searched brings a box back as it was.
