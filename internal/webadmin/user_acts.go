@@ -28,8 +28,8 @@ func sentID(r *http.Request, name string) (int64, error) {
 	return id, nil
 }
 
-// named is the id of something that the path names, or else the form.
-func named(r *http.Request, name string) (int64, error) {
+// idOf is the id of something that the path names, or else the form.
+func idOf(r *http.Request, name string) (int64, error) {
 	if r.PathValue(name) != "" {
 		return pathID(r, name)
 	}
@@ -38,11 +38,11 @@ func named(r *http.Request, name string) (int64, error) {
 
 // membership is the person and the group that the path and the form name, and the page that the form stands on.
 func (a *Admin) membership(r *http.Request) (u access.User, g access.Group, page string, err error) {
-	userID, err := named(r, "user")
+	userID, err := idOf(r, "user")
 	if err != nil {
 		return u, g, "", err
 	}
-	groupID, err := named(r, "group")
+	groupID, err := idOf(r, "group")
 	if err != nil {
 		return u, g, "", err
 	}

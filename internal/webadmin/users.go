@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,6 +64,7 @@ func (a *Admin) groupChoices(ctx context.Context, chosen int64) ([]option, error
 			list = append(list, option{strconv.FormatInt(g.ID, 10), g.Name, true})
 		}
 	}
+	slices.SortStableFunc(list, func(a, b option) int { return strings.Compare(access.Fold(a.Text), access.Fold(b.Text)) })
 	return list, nil
 }
 
