@@ -14,11 +14,6 @@ import (
 
 // What the tests of all pages are told of those of people and groups.
 
-// awaited reports whether a path belongs to a section whose pages are not there yet.
-func awaited(path string) bool {
-	return strings.HasPrefix(path, "/admin/devices/")
-}
-
 func peopleSamples() []sample {
 	choices := func(s string, rows int) []option {
 		return append([]option{{"", s, false}}, slices.Repeat([]option{{"3", s, true}}, rows)...)
@@ -66,7 +61,7 @@ func peopleSamples() []sample {
 			return &passwordPage{frame: v.frame("people", s), Lead: s, Password: textField("password", s), Repeat: textField("repeat", s), Problems: slices.Repeat([]string{s}, rows), Back: "/admin/users/1/"}
 		}},
 		{"user", func(v *visit, s string, rows int) page {
-			device := deviceRow{Path: "/admin/devices/1/", Name: s, Android: s, Preview: s, Lost: "/admin/users/1/devices/1/lost/"}
+			device := deviceRow{Path: "/admin/devices/1/", Name: s, Android: s, Preview: s, Lost: "/admin/devices/1/lost/"}
 			token := tokenRow{Action: "/admin/users/1/tokens/1/revoke/", Name: s, Agent: s, Preview: s, Device: s, Since: v.moment(v.now), Used: s, Until: s}
 			event := eventRow{Path: "/admin/events/1/", At: v.moment(v.now), Gate: s, Outcome: access.Deny, Why: s, Count: rows}
 			return &userPage{
@@ -122,15 +117,10 @@ func peopleRights(x *site) []rights {
 	ctx := x.t.Context()
 	gate, team, ann := x.gate("lines", "Lines"), x.group("Team"), x.user("ann")
 	own, theirs := x.grant(access.Permission{GateID: gate.ID, UserID: ann.ID}), x.grant(access.Permission{GateID: gate.ID, GroupID: team.ID})
-	device, _, err := x.desk.CreateDevice(ctx, setup, access.Device{UserID: ann.ID, Name: "Phone", Active: true}, "")
-	if err != nil {
-		x.t.Fatal(err)
-	}
 	token := must(x.desk.AddToken(ctx, setup, ann.ID, "a token of Ann's", "app"))(x.t)
 	user, group := strings.TrimSuffix(userPath(ann.ID), "/"), strings.TrimSuffix(groupPath(team.ID), "/")
 	one, all := fmt.Sprintf("%s/permissions/%d", user, own.ID), fmt.Sprintf("%s/permissions/%d", group, theirs.ID)
 	version := func(n int64) string { return fmt.Sprintf("version=%d", n) }
-	lost := fmt.Sprintf("%s/devices/%d/lost/", user, device.ID)
 	bulk := fmt.Sprintf("action=join&group=%d&id=%d", team.ID, ann.ID)
 	return []rights{
 		{"GET /admin/users/{$}", "", "", signIn, ok, ok, ok},
@@ -155,8 +145,6 @@ func peopleRights(x *site) []rights {
 		{"POST /admin/users/{user}/tokens/{token}/revoke/{$}", fmt.Sprintf("%s/tokens/%d/revoke/", user, token.ID), "", signIn, no, moved, gone},
 		{"GET /admin/users/{user}/tokens/revoke/{$}", user + "/tokens/revoke/", "", signIn, no, ok, ok},
 		{"POST /admin/users/{user}/tokens/revoke/{$}", user + "/tokens/revoke/", "", signIn, no, moved, moved},
-		{"GET /admin/users/{user}/devices/{device}/lost/{$}", lost, "", signIn, no, ok, ok},
-		{"POST /admin/users/{user}/devices/{device}/lost/{$}", lost, "", signIn, no, moved, moved},
 		{"GET /admin/users/{user}/delete/{$}", user + "/delete/", "", signIn, no, ok, ok},
 		{"GET /admin/users/{user}/erase/{$}", user + "/erase/", "", signIn, no, no, ok},
 		{"POST /admin/users/{user}/erase/{$}", user + "/erase/", version(1 << 40), signIn, no, no, http.StatusConflict},
@@ -253,7 +241,6 @@ func (x *site) peopleVisits() []visitTo {
 	felix := must(x.desk.UserByName(x.t.Context(), "felix.novak"))(x.t)
 	owner := must(x.desk.UserByName(x.t.Context(), "owner"))(x.t)
 	empty := x.group("Night shift")
-	devices := must(x.desk.DevicesOf(x.t.Context(), anna.ID))(x.t)
 	return []visitTo{
 		{name: "users", path: "/admin/users/"},
 		{name: "users-picked", path: fmt.Sprintf("/admin/users/?q=person&group=%d&all=1", staff.ID)},
@@ -272,7 +259,6 @@ func (x *site) peopleVisits() []visitTo {
 		{name: "user-password", path: userPath(anna.ID) + "password/"},
 		{name: "user-delete", path: userPath(anna.ID) + "delete/"},
 		{name: "user-erase", path: userPath(anna.ID) + "erase/"},
-		{name: "user-lost", path: fmt.Sprintf("%sdevices/%d/lost/", userPath(anna.ID), devices[0].ID)},
 		{name: "groups", path: "/admin/groups/"},
 		{name: "group", path: groupPath(staff.ID)},
 		{name: "group-found", path: groupPath(staff.ID) + "?who=pet&gate=front"},

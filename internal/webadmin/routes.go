@@ -79,8 +79,6 @@ func (a *Admin) routes() []route {
 		{"POST", "/admin/users/{user}/tokens/{token}/revoke/{$}", manager, a.revokeToken},
 		{"GET", "/admin/users/{user}/tokens/revoke/{$}", manager, a.confirmRevokeTokens},
 		{"POST", "/admin/users/{user}/tokens/revoke/{$}", manager, a.revokeTokens},
-		{"GET", "/admin/users/{user}/devices/{device}/lost/{$}", manager, a.confirmLost},
-		{"POST", "/admin/users/{user}/devices/{device}/lost/{$}", manager, a.reportLost},
 
 		{"GET", "/admin/groups/{$}", viewer, a.groupList},
 		{"GET", "/admin/groups/new/{$}", manager, a.newGroup},
@@ -98,6 +96,32 @@ func (a *Admin) routes() []route {
 		{"POST", "/admin/groups/{group}/permissions/{permission}/suspend/{$}", manager, a.suspendPermission},
 		{"POST", "/admin/groups/{group}/permissions/{permission}/resume/{$}", manager, a.resumePermission},
 		{"POST", "/admin/groups/{group}/permissions/{permission}/remove/{$}", manager, a.removePermission},
+
+		{"GET", "/admin/access/{$}", viewer, a.matrix},
+		{"POST", "/admin/access/cell/{$}", manager, a.setCell},
+
+		{"GET", "/admin/devices/{$}", viewer, a.deviceList},
+		{"GET", "/admin/devices/new/{$}", manager, a.newDevice},
+		{"POST", "/admin/devices/new/{$}", manager, a.createDevice},
+		{"GET", "/admin/devices/{device}/{$}", viewer, a.devicePage},
+		{"GET", "/admin/devices/{device}/edit/{$}", manager, a.editDevice},
+		{"POST", "/admin/devices/{device}/edit/{$}", manager, a.updateDevice},
+		{"GET", "/admin/devices/{device}/bind/{$}", manager, a.chooseDeviceOwner},
+		{"POST", "/admin/devices/{device}/bind/{$}", manager, a.bindDevice},
+		{"POST", "/admin/devices/{device}/revoke/{$}", manager, a.revokeDevice},
+		{"POST", "/admin/devices/{device}/reactivate/{$}", manager, a.reactivateDevice},
+		{"GET", "/admin/devices/{device}/token/{$}", manager, a.askDevice(a.aboutToken)},
+		{"POST", "/admin/devices/{device}/token/{$}", manager, a.doDevice(a.aboutToken, a.setDeviceToken)},
+		{"GET", "/admin/devices/{device}/lost/{$}", manager, a.askDevice(a.aboutLost)},
+		{"POST", "/admin/devices/{device}/lost/{$}", manager, a.doDevice(a.aboutLost, a.loseDevice)},
+		{"GET", "/admin/devices/{device}/delete/{$}", manager, a.askDevice(a.aboutDelete)},
+		{"POST", "/admin/devices/{device}/delete/{$}", manager, a.doDevice(a.aboutDelete, a.deleteDevice)},
+
+		{"GET", "/admin/audit/{$}", viewer, a.auditList},
+		{"GET", "/admin/audit/export/{$}", viewer, a.exportAudit},
+		{"GET", "/admin/search/{$}", viewer, a.search},
+		{"GET", "/admin/settings/{$}", owner, a.settingsPage},
+		{"POST", "/admin/settings/{$}", owner, a.updateSettings},
 	}
 }
 
@@ -115,5 +139,9 @@ func sections() []section {
 		{"people", "/admin/users/"},
 		{"gates", "/admin/gates/"},
 		{"groups", "/admin/groups/"},
+		{"access", "/admin/access/"},
+		{"devices", "/admin/devices/"},
+		{"audit", "/admin/audit/"},
+		{"settings", "/admin/settings/"},
 	}
 }

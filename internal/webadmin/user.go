@@ -209,7 +209,7 @@ func (a *Admin) fillCarried(r *http.Request, p *userPage) error {
 		names[d.ID] = v.deviceName(d)
 		row := deviceRow{Path: devicePath(d.ID), Name: v.deviceName(d), Android: d.AndroidDeviceID, Preview: d.TokenPreview, Active: d.Active}
 		if d.Active {
-			row.Lost = fmt.Sprintf("%sdevices/%d/lost/", userPath(p.User.ID), d.ID)
+			row.Lost = devicePath(d.ID) + "lost/"
 			if p.Lost == "" {
 				p.Lost = row.Lost
 			} else if p.Lost != row.Lost {

@@ -11,7 +11,7 @@ import (
 	"github.com/openway-access/openway/internal/registry"
 )
 
-// What is done on the page of a person: groups, tokens, a lost phone, a gate to pass. (What is done to permissions stands in permissions.go.)
+// What is done on the page of a person: groups, tokens, a gate to pass. (What is done to permissions stands in permissions.go, to phones in devices.go.)
 
 // numberOf reads an id.
 func numberOf(s string) (id int64, ok bool) {
@@ -187,51 +187,4 @@ func (a *Admin) revokeTokens(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return v.done(w, r, userPath(u.ID)+"#tokens", "flash.tokens_revoked", number(v.lang, n))
-}
-
-// deviceOf is the device that the path names, if it is that person's.
-func (a *Admin) deviceOf(r *http.Request) (access.User, access.Device, error) {
-	u, err := a.userOf(r)
-	if err != nil {
-		return u, access.Device{}, err
-	}
-	id, err := pathID(r, "device")
-	if err != nil {
-		return u, access.Device{}, err
-	}
-	d, err := a.desk.Device(r.Context(), id)
-	if err == nil && d.UserID != u.ID {
-		err = fmt.Errorf("device %d is not user %d's: %w", id, u.ID, access.ErrNotFound)
-	}
-	return u, d, err
-}
-
-// confirmLost says what reporting a phone lost does.
-func (a *Admin) confirmLost(w http.ResponseWriter, r *http.Request) error {
-	u, d, err := a.deviceOf(r)
-	if err != nil {
-		return err
-	}
-	v := visitOf(r)
-	tokens, err := a.desk.Tokens(r.Context(), registry.TokenFilter{UserID: u.ID, DeviceID: d.ID, Kind: access.UserToken, Limit: 1000})
-	if err != nil {
-		return err
-	}
-	return a.render(w, "confirm", &confirmPage{
-		frame: v.frame("people", v.t("user.lost.title", v.deviceName(d))), Lead: v.t("user.lost.lead", fullName(u)), Verb: v.t("user.lost.verb"), Version: d.Version, Back: userPath(u.ID),
-		Lines: []string{v.t("user.lost.device"), v.n("user.lost.tokens", len(tokens)), v.t("user.lost.others"), v.t("user.lost.found")},
-	})
-}
-
-func (a *Admin) reportLost(w http.ResponseWriter, r *http.Request) error {
-	v := visitOf(r)
-	u, d, err := a.deviceOf(r)
-	if err != nil {
-		return err
-	}
-	_, n, err := a.desk.LostDevice(r.Context(), v.actor(), d.ID)
-	if err != nil {
-		return err
-	}
-	return v.done(w, r, userPath(u.ID), "flash.lost", v.deviceName(d), number(v.lang, n))
 }

@@ -203,12 +203,11 @@ func TestWhereCanTheyGo(t *testing.T) {
 
 	b.post(at+"resume/", "version", fmt.Sprint(must(x.desk.Permission(ctx, p.ID))(t).Version)).want(t, "resume", http.StatusSeeOther)
 	asks(front, access.Allow)
-	lost := fmt.Sprintf("%sdevices/%d/lost/", page, device.ID)
-	b.get(lost).want(t, "ask", http.StatusOK).has(t, "ask", "Is Phone lost?", "0 tokens that came from it end.")
-	b.get(b.post(lost).location).has(t, "lost", "Phone opens nothing any more.", "revoked")
+	b.get(page).has(t, "a phone", `href="`+devicePath(device.ID)+`lost/"`)
+	b.post(devicePath(device.ID)+"lost/", "version", b.get(devicePath(device.ID)+"lost/").version(t)).want(t, "lost", http.StatusSeeOther)
+	b.get(page).has(t, "a lost phone", "revoked").lacks(t, "a lost phone", `lost/"`)
 	asks(front, access.Deny)
 	b.get(page+"refusals/").has(t, "why now", "The phone was taken out of service, or reported lost.")
-	b.get(fmt.Sprintf("%sdevices/%d/lost/", userPath(1), device.ID)).want(t, "another's phone", http.StatusNotFound)
 }
 
 func TestTokensOfAPerson(t *testing.T) {
