@@ -257,6 +257,13 @@ func (a *Admin) updateUser(w http.ResponseWriter, r *http.Request) error {
 		if p.Conflict, err = a.whatChanged(r.Context(), v, access.ObjectUser, now.ID, seen, p.fields()...); err != nil {
 			return err
 		}
+		role, err := a.whatChanged(r.Context(), v, access.ObjectRole, now.ID, seen, &p.Role)
+		if err != nil {
+			return err
+		}
+		if p.Conflict.Changes = append(p.Conflict.Changes, role.Changes...); p.Conflict.Who == "" {
+			p.Conflict.Who, p.Conflict.When = role.Who, role.When
+		}
 		p.Version, p.Status = now.Version, http.StatusConflict
 		return a.renderUserForm(w, p)
 	}

@@ -121,6 +121,21 @@ func TestManagersDoNotRaiseThemselves(t *testing.T) {
 	x.as("manager") // with the old one
 }
 
+// A role that somebody gave meanwhile is not taken away unseen by who had the form open.
+func TestTwoEditorsOfARole(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	ann := x.user("ann")
+	b, path := x.as("owner"), userPath(ann.ID)+"edit/"
+	seen := b.get(path).version(t)
+	if err := x.desk.GrantRole(t.Context(), setup, ann.ID, access.Manager, 0); err != nil {
+		t.Fatal(err)
+	}
+	b.post(path, "version", seen, "username", "ann", "last_name", "Bee", "role", "").want(t, "an older form", http.StatusConflict).has(t, "an older form", "Role: was “”, is now “manager”")
+	if now := must(x.desk.User(t.Context(), ann.ID))(t); now.Role() != access.Manager {
+		t.Errorf("the role given meanwhile is gone: %q", now.Role())
+	}
+}
+
 func TestTheLastOwnerStays(t *testing.T) {
 	x := newSite(t, store.SQLite, nil)
 	owner := must(x.desk.UserByName(t.Context(), "owner"))(t)
