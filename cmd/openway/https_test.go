@@ -213,6 +213,11 @@ func TestListeners(t *testing.T) {
 			t.Errorf("%s: HSTS over plain HTTP", tt.name)
 		}
 	}
+	for path, want := range map[string]string{verifyURL: "POST, OPTIONS", "/schema/": "OPTIONS", "/admin/login/": "OPTIONS"} {
+		if got := send(t, client, "OPTIONS", "http://"+gates+path, ""); got.StatusCode != 204 || got.Header.Get("Allow") != want {
+			t.Errorf("OPTIONS %s where gates ask: %d, Allow %q, want %q", path, got.StatusCode, got.Header.Get("Allow"), want)
+		}
+	}
 	if n := s.events(); n != 1 {
 		t.Errorf("%d events: a gate was answered by a listener that is not for it", n)
 	}

@@ -28,6 +28,16 @@ func TestUnitsAreSound(t *testing.T) {
 			t.Errorf("%s: %v\n%s", unit, err, out)
 		}
 	}
+	unit, err := os.ReadFile(filepath.Join(root, "ops/systemd/openway.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(unit), "\nProcSubset=pid") { // Go reads net.core.somaxconn there, and takes 128 if it cannot
+		t.Error("ProcSubset=pid shortens the queue of new connections to 128")
+	}
+	if !strings.Contains(string(unit), "\nWorkingDirectory=/var/lib/openway\n") {
+		t.Error("relative paths lead to /, which is read-only")
+	}
 	server := filepath.Join(root, "ops/systemd/openway.service")
 	if out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=20", server).CombinedOutput(); err != nil {
 		t.Errorf("%s: exposure over 2.0: %v\n%s", server, err, out)
