@@ -60,12 +60,18 @@ func newAuthority(t *testing.T) *authority {
 // issue makes a certificate for this machine and some names, as two PEM texts.
 func (a *authority) issue(t *testing.T, serial int64, names ...string) (cert, key []byte) {
 	t.Helper()
+	return a.issueFor(t, serial, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), names...)
+}
+
+// issueFor makes one that holds from then until then.
+func (a *authority) issueFor(t *testing.T, serial int64, from, until time.Time, names ...string) (cert, key []byte) {
+	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "openway"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "openway"}, NotBefore: from, NotAfter: until,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: append([]string{"localhost"}, names...), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, a.cert, &k.PublicKey, a.key)
 	if err != nil {

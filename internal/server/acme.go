@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -89,6 +90,12 @@ func (a *ACME) has(domain string) bool {
 // helloFor is how the manager is asked for a domain's certificate: by a client that knows ECDSA, as all of today do.
 func helloFor(domain string) *tls.ClientHelloInfo {
 	return &tls.ClientHelloInfo{ServerName: domain, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}}
+}
+
+// KeptCertificate is the certificate that an ACME keeps for a domain in its storage; fs.ErrNotExist when it has none.
+func KeptCertificate(storage, domain string) (tls.Certificate, error) {
+	file := filepath.Join(storage, domain) // key and chain, as autocert names it for ECDSA
+	return tls.LoadX509KeyPair(file, file)
 }
 
 // Expires is when the first of the certificates in use ends; zero while a domain has none.
