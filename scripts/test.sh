@@ -51,7 +51,7 @@ fi
 
 # What stands in front of the server, what reads its metrics and logs, and what reads our scripts.
 wanted=()
-for need in /usr/sbin/nginx:nginx promtool:prometheus jq:jq shellcheck:shellcheck git:git /sbin/mkfs.ext4:e2fsprogs; do
+for need in /usr/sbin/nginx:nginx promtool:prometheus jq:jq shellcheck:shellcheck /sbin/mkfs.ext4:e2fsprogs; do
 	command -v "${need%%:*}" >/dev/null || command -v "$(basename "${need%%:*}")" >/dev/null || wanted+=("${need#*:}")
 done
 [ ${#wanted[@]} -eq 0 ] || install "${wanted[@]}" || die "these are missing: install ${wanted[*]} (Debian: apt-get install --no-install-recommends ${wanted[*]})"
