@@ -145,6 +145,10 @@ func (d *deployment) proxies(context.Context) []finding {
 			return []finding{fail(check, "Set OPENWAY_TRUSTED_PROXIES=127.0.0.1: else all clients behind the proxy count as one address, and share one limit.",
 				"none, but it listens on %s, where only a proxy can ask", d.plan.listen)}
 		}
+		if u := d.plan.publicURL; u != nil && u.Scheme == "https" && !d.plan.https.on() {
+			return []finding{warn(check, "Set OPENWAY_TRUSTED_PROXIES to the address of the proxy that speaks HTTPS, as this server sees it: else all clients behind it share one limit.",
+				"none, but HTTPS is not the server's own")}
+		}
 		return []finding{passed(check, "none: the address of each client is that of its connection")}
 	}
 	var list []string

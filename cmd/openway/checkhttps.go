@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/openway-access/openway/internal/server"
@@ -63,6 +64,9 @@ func (d *deployment) certificate(context.Context) (found []finding) {
 			default:
 				found = append(found, d.validity(domain, kept.Leaf, domain, "Look at the server's log for why the authority does not renew it: it asks at port 443 or 80."))
 			}
+		}
+		if u := d.plan.publicURL; u != nil && !slices.Contains(p.domains, u.Hostname()) {
+			found = append(found, fail(check, "Name it in OPENWAY_ACME_DOMAIN as well.", "OPENWAY_PUBLIC_URL's host %s is not among those that certificates are got for", u.Hostname()))
 		}
 		return found
 	}

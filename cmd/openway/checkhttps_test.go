@@ -107,8 +107,34 @@ func TestCheckDeployKnowsHTTPS(t *testing.T) {
 	if got := in.checks("file modes", acme...); got[0].State != stateFail || !strings.Contains(got[0].Found, "acme/b.example.org (0604)") {
 		t.Errorf("a kept key for everybody: %+v", got)
 	}
+	for url, want := range map[string]state{"https://a.example.org": stateOK, "https://z.example.org": stateFail} {
+		got := in.checks("certificate", "OPENWAY_ACME_DOMAIN=a.example.org", "OPENWAY_ACME_STORAGE=acme", "OPENWAY_PUBLIC_URL="+url)
+		if last := got[len(got)-1]; last.State != want {
+			t.Errorf("by ACME, with OPENWAY_PUBLIC_URL=%s: %+v, want %s", url, last, want)
+		}
+	}
 	if got := in.checks("certificate"); got[0].State != stateOK {
 		t.Errorf("without HTTPS of its own: %+v", got)
+	}
+}
+
+// HTTPS that is not the server's own is a proxy's, whose clients all have one address unless it is trusted.
+func TestCheckDeployMissesTheProxy(t *testing.T) {
+	in := install(t, "sqlite")
+	in.must("", "user", "create", "anna")
+	for _, tt := range []struct {
+		want state
+		env  []string
+	}{
+		{stateFail, []string{"OPENWAY_PUBLIC_URL=https://access.example.org", "OPENWAY_LISTEN=127.0.0.1:8001"}},
+		{stateWarn, []string{"OPENWAY_PUBLIC_URL=https://access.example.org", "OPENWAY_LISTEN=:8001"}},
+		{stateOK, []string{"OPENWAY_PUBLIC_URL=https://access.example.org", "OPENWAY_LISTEN=:8001", "OPENWAY_TRUSTED_PROXIES=10.0.0.7"}},
+		{stateOK, []string{"OPENWAY_PUBLIC_URL=https://access.example.org", "OPENWAY_LISTEN=:8443", "OPENWAY_ACME_DOMAIN=access.example.org"}},
+		{stateOK, []string{"OPENWAY_PUBLIC_URL=http://10.0.0.5:8001", "OPENWAY_LISTEN=:8001"}},
+	} {
+		if got := in.checks("trusted proxies", tt.env...); len(got) != 1 || got[0].State != tt.want {
+			t.Errorf("%v: %+v, want %s", tt.env, got, tt.want)
+		}
 	}
 }
 
