@@ -1,11 +1,16 @@
 package registry_test
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/registry"
+	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/storetest"
 )
 
 const doorWord = "a long enough door"
@@ -162,6 +167,48 @@ func TestPassersAndWays(t *testing.T) {
 		}
 		if n := must(d.CountPermissions(ctx, g.ID))(t); n != 4 {
 			t.Errorf("%d permissions, want 4", n)
+		}
+	})
+}
+
+// Whoever knows the old password cannot undo what an owner did about that meanwhile: at whatever moment the owner sets another one, that one holds.
+func TestAnOwnPasswordGivesWayToAReset(t *testing.T) {
+	each(t, func(t *testing.T, d *desk) {
+		const taken, reset = "a password of a thief", "a password of the owner"
+		resets := 0
+		for moment := range 5 {
+			ann := d.admin(fmt.Sprint("ann", moment), access.Manager)
+			looks := 0
+			s := storetest.OpenWith(t, store.Options{Database: d.db.DSN, Now: func() time.Time {
+				if looks++; looks == moment+1 {
+					// On SQLite it waits in vain when that is inside the change itself.
+					ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+					defer cancel()
+					if d.SetPassword(ctx, clerk, ann.ID, registry.Password{Plain: reset}) == nil {
+						resets++
+					} else {
+						looks += 1000
+					}
+				}
+				return time.UnixMicro(d.micros.Load())
+			}})
+			looks = 0
+			other := registry.New(registry.Config{Store: s, Keys: keys(t, oldKey), LoginFloor: time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+			secret, err := other.ChangeOwnPassword(t.Context(), clerk, ann.ID, doorWord, taken, "")
+			if 0 < looks && looks < 1000 && looks > moment {
+				if _, _, err := d.SignIn(t.Context(), clerk, ann.Username, reset, "", ""); err != nil {
+					t.Errorf("reset at look %d: the owner's password does not hold: %v", moment+1, err)
+				}
+				if err == nil || d.open(secret) {
+					t.Errorf("reset at look %d: the old password was good for another one, or a session (%v)", moment+1, err)
+				}
+			}
+			if err := other.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+		if resets == 0 {
+			t.Error("no password was reset in the middle of a change")
 		}
 	})
 }
