@@ -252,3 +252,26 @@ func everyEvent(t *testing.T, s *store.Store) (all []access.Event, err error) {
 		f.Before = page[len(page)-1].ID
 	}
 }
+
+// Where clocks are put forward at midnight the day begins an hour later, and not on the day before.
+func TestDayOf(t *testing.T) {
+	for _, tc := range []struct{ zone, at, want string }{
+		{"America/Havana", "2026-03-08T15:00:00-04:00", "2026-03-08T01:00:00-04:00"},
+		{"America/Santiago", "2026-09-06T23:59:00-03:00", "2026-09-06T01:00:00-03:00"},
+		{"Asia/Beirut", "2026-03-29T12:00:00+03:00", "2026-03-29T01:00:00+03:00"},
+		{"America/Havana", "2026-11-01T12:00:00-05:00", "2026-11-01T00:00:00-04:00"}, // put back at 1 o'clock
+		{"Europe/Riga", "2026-03-29T12:00:00+03:00", "2026-03-29T00:00:00+02:00"},
+	} {
+		zone, err := time.LoadLocation(tc.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := time.Parse(time.RFC3339, tc.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := store.DayOf(at, zone).Format(time.RFC3339); got != tc.want {
+			t.Errorf("the day of %s in %s begins at %s, want %s", tc.at, tc.zone, got, tc.want)
+		}
+	}
+}
