@@ -97,6 +97,9 @@ func TestSignInRefuses(t *testing.T) {
 				t.Errorf("%s with %s got a secret", tc.user, tc.password)
 			}
 		}
+		if got, want := d.Logins(), (registry.LoginStats{Failed: 4}); got != want {
+			t.Errorf("counted %+v, want %+v", got, want)
+		}
 	})
 }
 
