@@ -312,7 +312,7 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	defer stop()
 	tasks.Go(func() { in.retention(s.log).Run(background) })
 	tasks.Go(func() { s.https.run(background) })
-	tasks.Go(func() { feed.Run(background) })
+	tasks.Go(func() { feed.Run(ctx) }) // not longer: what is streamed from it would hold up the draining
 	tasks.Go(func() { eventlog.NewCounter(eventlog.CounterConfig{Tallier: in.store, Logger: events}).Run(background) })
 
 	fronts.announce(s.log, slog.String("database", in.store.Engine()), slog.String("version", thisRelease().Version))
