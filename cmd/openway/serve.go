@@ -187,6 +187,7 @@ func (c *ServeCmd) Run(a *app) (err error) {
 	}
 	defer logs.Close(logPatience)
 	a.warnOfStrangers(log)
+	paceCollector()
 	if a.settings.production() && len(plan.hosts) == 0 {
 		log.Warn("this is production and ALLOWED_HOSTS is not set: any Host header is answered")
 	}
@@ -295,7 +296,7 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 		Language: s.plan.language, Logger: s.log.With(server.LoggerKey, "openway.api"),
 	})
 	admin, err := webadmin.New(webadmin.Config{
-		Gatekeeper: keeper, Registry: in.desk, SignIns: signIns, PublicURL: s.plan.publicURL,
+		Gatekeeper: keeper, Registry: in.desk, Feed: feed, SignIns: signIns, PublicURL: s.plan.publicURL, Version: thisRelease().Version,
 		Language: s.plan.language, Logger: s.log.With(server.LoggerKey, "openway.admin"),
 	})
 	if err != nil {
@@ -312,7 +313,7 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	defer stop()
 	tasks.Go(func() { in.retention(s.log).Run(background) })
 	tasks.Go(func() { s.https.run(background) })
-	tasks.Go(func() { feed.Run(ctx) }) // not longer: what is streamed from it would hold up the draining
+	tasks.Go(func() { feed.Run(ctx) }) // its readers go when the server begins to end: a drain does not wait for them
 	tasks.Go(func() { eventlog.NewCounter(eventlog.CounterConfig{Tallier: in.store, Logger: events}).Run(background) })
 
 	fronts.announce(s.log, slog.String("database", in.store.Engine()), slog.String("version", thisRelease().Version))

@@ -12,6 +12,10 @@ import (
 type (
 	// Objects holds what lists name, living or gone, by kind and id.
 	Objects = store.Objects
+	// NamedUser is a user as lists show them, also one who is gone.
+	NamedUser = store.NamedUser
+	// NamedGate is a gate as lists show it, also one that is gone.
+	NamedGate = store.NamedGate
 	// ObjectIDs names objects by kind.
 	ObjectIDs = store.ObjectIDs
 )

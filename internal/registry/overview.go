@@ -167,3 +167,11 @@ func (r *Registry) Health(ctx context.Context) (h Health, err error) {
 	}
 	return h, nil
 }
+
+// EventPage is a page of the log.
+type EventPage = store.EventPage
+
+// EventPage lists events, newest first, and looks at a bounded number of them whatever the filter is: EventPage.Next says how far it looked.
+func (r *Registry) EventPage(ctx context.Context, f access.EventFilter) (EventPage, error) {
+	return r.store.EventPage(ctx, f)
+}

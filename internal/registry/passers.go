@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/store"
@@ -42,20 +41,4 @@ func (r *Registry) CountPermissions(ctx context.Context, gateID int64) (int, err
 		list, err := tx.Permissions(store.PermissionFilter{GateID: gateID, Limit: store.All})
 		return len(list), err
 	})
-}
-
-// RecentEvents lists the newest events of a gate, at most limit, and the living users that they name.
-func (r *Registry) RecentEvents(ctx context.Context, gateID int64, limit int) ([]access.Event, map[int64]access.User, error) {
-	events, err := r.store.Events(ctx, access.EventFilter{GateID: gateID, Limit: limit})
-	if err != nil {
-		return nil, nil, fmt.Errorf("recent events of gate %d: %w", gateID, err)
-	}
-	ids := make([]int64, 0, len(events))
-	for _, e := range events {
-		if e.UserID != 0 {
-			ids = append(ids, e.UserID)
-		}
-	}
-	users, err := reading(ctx, r, func(tx *store.Tx) (map[int64]access.User, error) { return tx.UsersByID(ids) })
-	return events, users, err
 }

@@ -12,17 +12,20 @@ import (
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/eventlog"
 	"github.com/openway-access/openway/internal/gatekeeper"
 	"github.com/openway-access/openway/internal/registry"
 	"github.com/openway-access/openway/internal/throttle"
 )
 
-// Config is what the admin pages need. Gatekeeper and Registry must be given.
+// Config is what the admin pages need. Gatekeeper, Registry and Feed must be given.
 type Config struct {
 	Gatekeeper *gatekeeper.Gatekeeper
 	Registry   *registry.Registry
+	Feed       *eventlog.Feed    // of what happens at the gates
 	SignIns    *throttle.SignIns // shared with the other doors where passwords are typed; nil = no limit
 	PublicURL  *url.URL          // where people reach the server; forms from there are ours. nil = the host that is asked
+	Version    string            // of this program, to show
 	Language   string            // where the browser names neither English nor Russian: "en" (also "") or "ru"
 	Now        func() time.Time  // nil = time.Now
 	Logger     *slog.Logger      // nil = slog.Default
@@ -32,6 +35,9 @@ type Config struct {
 type Admin struct {
 	gate     *gatekeeper.Gatekeeper
 	desk     *registry.Registry
+	feed     *eventlog.Feed
+	version  string
+	streams  streams
 	signIns  *throttle.SignIns
 	language language
 	now      func() time.Time
@@ -56,7 +62,7 @@ func New(c Config) (*Admin, error) {
 		c.SignIns = throttle.NewSignIns(throttle.Rate{}, c.Now)
 	}
 	a := &Admin{
-		gate: c.Gatekeeper, desk: c.Registry, signIns: c.SignIns, language: parseLanguage(c.Language), now: c.Now, log: c.Logger,
+		gate: c.Gatekeeper, desk: c.Registry, feed: c.Feed, version: c.Version, signIns: c.SignIns, language: parseLanguage(c.Language), now: c.Now, log: c.Logger,
 		mux: http.NewServeMux(), table: map[string]route{}, forgery: http.NewCrossOriginProtection(),
 	}
 	if c.PublicURL != nil {

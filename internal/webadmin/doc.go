@@ -15,6 +15,6 @@
 //  4. texts_<area>.go: each text in both languages.
 //  5. A POST ends with v.done(w, r, to, "flash.…", …), which sends the browser on. Bad input: v.faults puts what is wrong beside the fields, and the form is
 //     shown again with status 422 and what was entered. A form that changes something carries its version: see conflict.go.
-//  6. Tests: a line in the table of TestRolesAndRoutes for each route (it fails without), one in samples (render_test.go) with no, one and many rows, and the
-//     page's path in browserPaths (browser_test.go).
+//  6. Tests: a line in rightsOf (roles_test.go) for each route and one in samples (render_test.go) for each template (both fail without), and a line in visits
+//     (browser_test.go) for each page, and each state of it, that a real browser should look at. Look at it: OPENWAY_SCREENS=1.
 package webadmin

@@ -328,16 +328,6 @@ type candidate struct {
 	CanAdd    bool
 }
 
-// eventRow is one event in a short list.
-type eventRow struct {
-	At      moment
-	Who     string
-	Sub     string
-	Outcome access.Outcome
-	Why     string
-	Count   int
-}
-
 // How many of them the page of a gate shows.
 const (
 	mostGroups     = 500
@@ -426,24 +416,15 @@ func (v *visit) minute(t time.Time) string {
 }
 
 func (a *Admin) recentEvents(r *http.Request, gateID int64) ([]eventRow, error) {
-	v := visitOf(r)
-	events, users, err := a.desk.RecentEvents(r.Context(), gateID, recentEvents)
+	page, err := a.desk.EventPage(r.Context(), access.EventFilter{GateID: gateID, Limit: recentEvents})
 	if err != nil {
 		return nil, err
 	}
-	var rows []eventRow
-	for _, e := range events {
-		row := eventRow{At: v.moment(e.At), Outcome: e.Decision, Why: v.reason(e.Reason), Count: e.Count}
-		if u, ok := users[e.UserID]; ok {
-			row.Who, row.Sub = fullName(u), u.Username
-		} else if e.UserID != 0 {
-			row.Who = v.t("access.deleted_user")
-		} else {
-			row.Who = v.t("access.unknown")
-		}
-		rows = append(rows, row)
+	named, err := a.desk.ObjectsOfEvents(r.Context(), page.Events)
+	if err != nil {
+		return nil, err
 	}
-	return rows, nil
+	return visitOf(r).eventRows(page.Events, named), nil
 }
 
 // reason is why a gate answered as it did, in words.

@@ -125,8 +125,8 @@ func TestTryAndLetIn(t *testing.T) {
 	b.post(at+"remove/").want(t, "remove", http.StatusSeeOther)
 	b.post(at+"remove/").want(t, "remove what is gone", http.StatusNotFound)
 	b.post(gatePath(g.ID)+"permissions/add/", "subject", "user:x").want(t, "nobody in particular", http.StatusBadRequest)
-	if events, _, err := x.desk.RecentEvents(t.Context(), g.ID, 10); err != nil || len(events) != 0 {
-		t.Errorf("trying has recorded %d events (%v)", len(events), err)
+	if log, err := x.desk.EventPage(t.Context(), access.EventFilter{GateID: g.ID}); err != nil || len(log.Events) != 0 {
+		t.Errorf("trying has recorded %d events (%v)", len(log.Events), err)
 	}
 }
 

@@ -47,6 +47,9 @@ func shapes() map[string]string {
 		"down":     `<path d="m4 6 4 4 4-4"/>`,
 		"info":     `<circle cx="8" cy="8" r="6"/><path d="M8 7.3v3.7M8 5v.2"/>`,
 		"lock":     `<rect x="3" y="7" width="10" height="7" rx="1.5"/><path d="M5.5 7V4.5a2.5 2.5 0 0 1 5 0V7"/>`,
+		"download": `<path d="M8 2v8M4.5 7 8 10.5 11.5 7M2.5 13.5h11"/>`,
+		"filter":   `<path d="M2 4h12M4.5 8h7M6.5 12h3"/>`,
+		"cross":    `<path d="m4 4 8 8M12 4l-8 8"/>`,
 		"circle":   `<circle cx="8" cy="8" r="6"/>`,
 	}
 }

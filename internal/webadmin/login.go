@@ -126,7 +126,7 @@ func (a *Admin) login(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, p.Next, http.StatusSeeOther)
 		return nil
 	case errors.Is(err, access.ErrBadLogin):
-		p.Refusal, p.Status = v.t("login.bad"), http.StatusUnprocessableEntity
+		p.Refusal, p.Status = v.t("login.bad"), http.StatusForbidden
 	case errors.Is(err, registry.ErrNoRole):
 		attempt.Abandoned()
 		p.Refusal, p.Status = v.t("login.no_role"), http.StatusForbidden

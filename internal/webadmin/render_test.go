@@ -50,6 +50,41 @@ func samples() []sample {
 				Problems: slices.Repeat([]string{s}, rows), Sessions: slices.Repeat([]sessionRow{row}, rows), Others: rows,
 			}
 		}},
+		{"overview", func(v *visit, s string, rows int) page {
+			row := eventRow{Path: "/admin/events/1/", At: v.moment(v.now), Who: s, Sub: s, Gate: s, Outcome: access.Deny, Why: s, Count: rows, System: rows == 1}
+			seen := seenRow{Path: "/admin/gates/1/", Name: s, At: v.moment(v.now), Outcome: access.Allow}
+			p := &overviewPage{
+				frame: v.frame("overview", s), Feed: slices.Repeat([]eventRow{row}, rows), Stream: "/admin/events/stream/?after=1", Behind: rows == 0,
+				Denials: slices.Repeat([]denial{{s, 3, "/admin/events/"}}, rows), Recent: slices.Repeat([]seenRow{seen}, rows), Silent: slices.Repeat([]seenRow{seen}, rows),
+				Needs: slices.Repeat([]need{{s, "/admin/events/"}, {Text: s}}, rows), Health: slices.Repeat([]fact{{Name: s, Value: s}}, rows),
+			}
+			if rows == 0 {
+				p.Steps = []step{{Done: true, Title: s, Text: s}, {Title: s, Text: s, Path: "/admin/", Action: s}}
+			} else {
+				hours := slices.Repeat([]registry.Hour{{Begins: v.now, Sum: registry.Sum{Allowed: 3, Denied: 1}}}, 24)
+				p.Chart = v.chart(registry.Overview{Zone: time.UTC, Hours: hours})
+			}
+			return p
+		}},
+		{"events", func(v *visit, s string, rows int) page {
+			row := eventRow{Path: "/admin/events/1/", At: v.moment(v.now), Who: s, Sub: s, Gate: s, Outcome: access.Deny, Why: s, Count: rows, System: rows == 1}
+			return &eventsPage{
+				frame: v.frame("events", s), Filter: eventFilter{s, s, s, s, s, s, s, s, s, slices.Repeat([]string{s}, rows)}, Chips: slices.Repeat([]chip{{s, "/admin/events/"}}, rows),
+				Reasons: []option{{s, s, true}}, Events: slices.Repeat([]eventRow{row}, rows), Pager: pager{First: "/admin/events/", Next: "/admin/events/?before=1"}, Looked: rows == 0,
+				CSV: "/admin/events/export/?q=1", NDJSON: "/admin/events/export/?q=2",
+			}
+		}},
+		{"event", func(v *visit, s string, rows int) page {
+			p := &eventPage{
+				frame: v.frame("events", s), Event: access.Event{ID: 1, Kind: access.DecisionEvent, Decision: access.Deny}, At: v.moment(v.now), Sentence: s, Why: s, Doubt: rows == 1, Who: s, Gate: s,
+				Grants: slices.Repeat([]grantRow{{s, s, s, rows == 1}}, rows), Facts: slices.Repeat([]fact{{s, s, rows == 1}}, rows),
+				Since: slices.Repeat([]changeRow{{v.moment(v.now), s, s}}, rows),
+			}
+			if rows > 0 {
+				p.UserPath, p.GatePath, p.Same, p.Now = "/admin/users/1/", "/admin/gates/1/", "/admin/events/?request=1", &retrial{access.Allow, s}
+			}
+			return p
+		}},
 		{"gates", func(v *visit, s string, rows int) page {
 			row := gateRow{Path: "/admin/gates/1/", Code: s, Name: s, Location: s, Release: s}
 			p := &gatesPage{frame: v.frame("gates", s), Search: s, Gates: slices.Repeat([]gateRow{row}, rows), Pager: pager{First: "/admin/gates/", Next: "/admin/gates/?after=1"}}

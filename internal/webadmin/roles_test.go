@@ -43,12 +43,17 @@ func rightsOf(x *site) []rights {
 		{"GET /admin/login/{$}", "", "", ok, moved, moved, moved},
 		{"POST /admin/login/{$}", "", "", bad, bad, bad, bad},
 		{"POST /admin/preferences/{$}", "", "theme=dark", moved, moved, moved, moved},
-		{"GET /admin/{$}", "", "", signIn, moved, moved, moved},
+		{"GET /admin/{$}", "", "", signIn, ok, ok, ok},
 		{"GET /admin/account/{$}", "", "", signIn, ok, ok, ok},
 		{"POST /admin/account/password/{$}", "", "", signIn, bad, bad, bad},
 		{"POST /admin/account/sessions/end/{$}", "", "session=1000000", signIn, moved, moved, moved},
 		{"POST /admin/account/sessions/end-all/{$}", "", "", signIn, moved, moved, moved},
 		{"POST /admin/logout/{$}", "", "", moved, moved, moved, moved},
+
+		{"GET /admin/events/{$}", "", "", signIn, ok, ok, ok},
+		{"GET /admin/events/stream/{$}", "/admin/events/stream/?after=none", "", signIn, ok, ok, ok},
+		{"GET /admin/events/export/{$}", "/admin/events/export/?format=csv", "", signIn, ok, ok, ok},
+		{"GET /admin/events/{event}/{$}", "/admin/events/1/", "", signIn, http.StatusNotFound, http.StatusNotFound, http.StatusNotFound}, // there is none yet
 
 		{"GET /admin/gates/{$}", "", "", signIn, ok, ok, ok},
 		{"GET /admin/gates/new/{$}", "", "", signIn, no, no, ok},

@@ -29,11 +29,16 @@ func (a *Admin) routes() []route {
 		{"POST", "/admin/logout/{$}", anybody, a.logout},
 		{"POST", "/admin/preferences/{$}", anybody, a.setPreferences},
 
-		{"GET", "/admin/{$}", viewer, a.home},
+		{"GET", "/admin/{$}", viewer, a.overview},
 		{"GET", "/admin/account/{$}", viewer, a.accountPage},
 		{"POST", "/admin/account/password/{$}", viewer, a.changePassword},
 		{"POST", "/admin/account/sessions/end/{$}", viewer, a.endSession},
 		{"POST", "/admin/account/sessions/end-all/{$}", viewer, a.endSessions},
+
+		{"GET", "/admin/events/{$}", viewer, a.eventList},
+		{"GET", "/admin/events/stream/{$}", viewer, a.eventStream},
+		{"GET", "/admin/events/export/{$}", viewer, a.exportEvents},
+		{"GET", "/admin/events/{event}/{$}", viewer, a.eventPage},
 
 		{"GET", "/admin/gates/{$}", viewer, a.gateList},
 		{"GET", "/admin/gates/new/{$}", owner, a.newGate},
@@ -59,12 +64,8 @@ type section struct {
 // sections is the rail, in its order. The first three stand in the bar at the foot of a phone, the others under More.
 func sections() []section {
 	return []section{
+		{"overview", "/admin/"},
+		{"events", "/admin/events/"},
 		{"gates", "/admin/gates/"},
 	}
-}
-
-// home is where /admin/ leads.
-func (a *Admin) home(w http.ResponseWriter, r *http.Request) error {
-	http.Redirect(w, r, "/admin/gates/", http.StatusSeeOther)
-	return nil
 }

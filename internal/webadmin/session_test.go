@@ -69,9 +69,9 @@ func TestSignIn(t *testing.T) {
 				user, password, shows string
 				status                int
 			}{
-				"a wrong password":            {"owner", "no", "do not fit together", http.StatusUnprocessableEntity},
-				"an unknown user":             {"stranger", password, "do not fit together", http.StatusUnprocessableEntity},
-				"no role, a wrong password":   {"nobody", "no", "do not fit together", http.StatusUnprocessableEntity},
+				"a wrong password":            {"owner", "no", "do not fit together", http.StatusForbidden},
+				"an unknown user":             {"stranger", password, "do not fit together", http.StatusForbidden},
+				"no role, a wrong password":   {"nobody", "no", "do not fit together", http.StatusForbidden},
 				"no role, the right password": {"nobody", password, "you have no role", http.StatusForbidden},
 				"nothing":                     {"", "", "Fill this in", http.StatusUnprocessableEntity},
 			} {
@@ -212,7 +212,7 @@ func TestSignInsAreThrottled(t *testing.T) {
 	x := newSite(t, store.SQLite, func(c *Config) { c.SignIns = throttle.NewSignIns(throttle.Rate{N: 3, Per: time.Hour}, nil) })
 	b := x.browser()
 	for range 3 {
-		b.post("/admin/login/", "username", "owner", "password", "no").want(t, "a try", http.StatusUnprocessableEntity)
+		b.post("/admin/login/", "username", "owner", "password", "no").want(t, "a try", http.StatusForbidden)
 	}
 	got := b.post("/admin/login/", "username", "owner", "password", password).want(t, "one too many", http.StatusTooManyRequests)
 	if got.header.Get("Retry-After") == "" || !got.shows("Too many attempts") {

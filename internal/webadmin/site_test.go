@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -49,7 +50,8 @@ func newSite(t testing.TB, engine string, change func(*Config)) *site {
 	quiet := slog.New(slog.DiscardHandler)
 	x := &site{t: t, store: s}
 	x.desk = registry.New(registry.Config{Store: s, Keys: keys, Logger: quiet, LoginFloor: time.Nanosecond, Changed: func() { x.keeper.Changed() }})
-	x.keeper = gatekeeper.New(gatekeeper.Config{Source: s, Keys: keys, Events: eventlog.Config{Appender: s}, Logger: quiet})
+	feed := eventlog.NewFeed(eventlog.FeedConfig{Reader: s})
+	x.keeper = gatekeeper.New(gatekeeper.Config{Source: s, Keys: keys, Events: eventlog.Config{Appender: s, Landed: feed.Wake}, Logger: quiet})
 	if err := x.keeper.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,11 @@ func newSite(t testing.TB, engine string, change func(*Config)) *site {
 		_ = x.keeper.Close(ctx) // fails where a test has cut the database off
 		_ = x.desk.Close(ctx)
 	})
-	c := Config{Gatekeeper: x.keeper, Registry: x.desk, Logger: quiet}
+	running, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); feed.Run(running) }()
+	t.Cleanup(func() { stop(); <-done })
+	c := Config{Gatekeeper: x.keeper, Registry: x.desk, Feed: feed, Version: "test", Logger: quiet}
 	if change != nil {
 		change(&c)
 	}
@@ -261,5 +267,25 @@ func (x *site) town() access.Gate {
 	for _, token := range []string{"a stranger's token", "another token of nobody", "a third one"} {
 		x.keeper.Verify(ctx, gatekeeper.Request{Gate: front.Code, Token: token})
 	}
-	return front
+	for _, name := range []string{"anna.petrova", "ben.okafor", "maximiliane.von.hohenstein-wittgenstein", "felix.novak"} {
+		u := must(x.desk.UserByName(ctx, name))(t)
+		must(x.desk.AddToken(ctx, setup, u.ID, "the phone of "+name, "Pixel 9"))(t)
+	}
+	for _, ask := range []gatekeeper.Request{
+		{Gate: "front-door", Token: "the phone of anna.petrova"}, {Gate: "front-door", Token: "the phone of ben.okafor"}, {Gate: "gate-00", Token: "the phone of anna.petrova"},
+		{Gate: "front-door", Token: "the phone of maximiliane.von.hohenstein-wittgenstein"}, {Gate: "front-door", Token: "the phone of felix.novak"},
+		{Gate: "back-door", Token: "the phone of anna.petrova"}, {Malformed: true}, {Gate: "front-door", Token: "the phone of anna.petrova"},
+	} {
+		ask.At, ask.RequestID, ask.Address = time.Now(), "town", netip.MustParseAddr("10.0.0.7")
+		x.keeper.Verify(ctx, ask)
+	}
+	for {
+		_, more, err := x.store.CountEvents(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !more {
+			return front
+		}
+	}
 }

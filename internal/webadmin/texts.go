@@ -30,5 +30,5 @@ var allTexts = sync.OnceValue(func() map[string]words {
 
 // areas are the parts of the catalogue.
 func areas() []map[string]words {
-	return []map[string]words{frameTexts(), errorTexts(), accountTexts(), gateTexts()}
+	return []map[string]words{frameTexts(), errorTexts(), accountTexts(), gateTexts(), eventTexts()}
 }

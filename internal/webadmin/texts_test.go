@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/registry"
 )
 
 // dynamicTexts are the keys that code puts together, by what they begin with.
@@ -39,6 +40,34 @@ func dynamicTexts() map[string][]string {
 		access.DeviceNotFound, access.DeviceMismatch, access.NoteUnavailable, access.NoteUnanswered,
 	} {
 		all["reason."] = append(all["reason."], string(r))
+	}
+	for _, o := range []access.Outcome{access.Allow, access.Deny} {
+		all["decision."] = append(all["decision."], string(o))
+	}
+	for _, c := range []registry.Cause{
+		registry.CauseSuspended, registry.CauseNotYet, registry.CauseOver, registry.CauseTakenAway, registry.CauseNoPermission, registry.CauseDevice, registry.CauseUserInactive,
+		registry.CauseUserDeleted, registry.CauseTokenNotYet, registry.CauseTokenOver, registry.CauseTokenIdle, registry.CauseTokenEnded, registry.CauseTokenUnknown,
+		registry.CauseGateUnknown, registry.CauseGateDeleted, registry.CauseGateLater,
+	} {
+		all["cause."] = append(all["cause."], string(c))
+	}
+	for _, r := range []access.Reason{access.RateLimit, access.InvalidRequest, access.Unavailable} {
+		all["cause.other."] = append(all["cause.other."], string(r))
+	}
+	for _, s := range []registry.GrantState{registry.GrantHolds, registry.GrantSuspended, registry.GrantNotYet, registry.GrantOver, registry.GrantGone, registry.GrantNone} {
+		all["grant."] = append(all["grant."], string(s))
+	}
+	for _, k := range []access.CredentialKind{access.UserToken, access.DeviceToken} {
+		all["credential."] = append(all["credential."], string(k))
+	}
+	for _, o := range []string{
+		access.ObjectSite, access.ObjectGate, access.ObjectUser, access.ObjectGroup, access.ObjectMember, access.ObjectPermission, access.ObjectDevice, access.ObjectCredential,
+		access.ObjectRole, access.ObjectSession, access.ObjectEvents, access.ObjectAudit, access.ObjectBackup, "other",
+	} {
+		all["object."] = append(all["object."], o)
+	}
+	all["action."] = []string{
+		"create", "change", "delete", "revoke", "rekey", "password", "erase", "sign-in", "sign-out", "sign-out everywhere", "refused", "export", "purge", "other",
 	}
 	return all
 }
