@@ -275,3 +275,28 @@ func TestDayOf(t *testing.T) {
 		}
 	}
 }
+
+// An import that wipes the log comes between the reading and the writing of a round: what was read is not written down.
+func TestCountEventsBesideAWipe(t *testing.T) {
+	db := storetest.New(t, store.Postgres) // an import into SQLite has the file for itself
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	mustAppend(t, s, mustClaim(t, s), 1, batchOf(mustMark(t, s), "x", "y"))
+	looks := 0
+	other := storetest.OpenWith(t, store.Options{Database: db.DSN, Now: func() time.Time {
+		if looks++; looks == 2 { // the transaction that writes has begun
+			if _, err := s.Import(t.Context(), anybody, func(im *store.Import) error { return im.Wipe() }); err != nil {
+				t.Error(err)
+			}
+		}
+		return time.Now()
+	}})
+	looks = 0
+	if n, _, err := other.CountEvents(t.Context()); n != 0 || err != nil || looks < 2 {
+		t.Errorf("CountEvents = %d, %v after %d looks at the clock; want nothing counted", n, err, looks)
+	}
+	countAll(t, other)
+	var sums int
+	if err := raw(t, db).QueryRow(`SELECT (SELECT COUNT(*) FROM event_hour) + (SELECT COUNT(*) FROM gate_seen) + (SELECT COUNT(*) FROM people_day)`).Scan(&sums); err != nil || sums != 0 {
+		t.Errorf("%d sums of events that were wiped (%v)", sums, err)
+	}
+}
