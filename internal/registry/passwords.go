@@ -145,6 +145,13 @@ func (c *change) setPassword(userID int64, seen, hash string) error {
 	if hash == now {
 		return nil
 	}
+	u, err := c.User(userID)
+	if err == nil {
+		err = c.mayChange(u)
+	}
+	if err != nil {
+		return err
+	}
 	if err := c.SetPasswordHash(userID, hash, credential.HistoryLength); err != nil {
 		return err
 	}

@@ -56,6 +56,9 @@ func (c *change) setRole(userID int64, g access.RoleGrant) (access.User, error) 
 	if old == g {
 		return user, nil
 	}
+	if err := c.byOwner(); err != nil {
+		return access.User{}, err
+	}
 	was := user
 	user.Roles = rest
 	if g.Role == access.None {
