@@ -15,7 +15,7 @@
   let undone = null; // what the undo button does
 
   table.setAttribute("role", "grid");
-  table.classList.add("live");
+  table.classList.add("toggles");
   document.querySelector(".matrix-scroll").removeAttribute("tabindex"); // the cells have the focus now
   for (const hint of document.querySelectorAll(".needs-script")) hint.hidden = false;
 
