@@ -150,7 +150,9 @@ func TestMatrixInChromium(t *testing.T) {
 			t.Fatalf("%s: %s never came true: %v; the bar says %q", what, condition, err, ask(t, w, chromedp.TextContent(chromedp.CSS(".matrix-bar p"))))
 		}
 	}
-	says := func(text string) string { return fmt.Sprintf(`document.querySelector(".matrix-bar p").textContent.includes(%q)`, text) }
+	says := func(text string) string {
+		return fmt.Sprintf(`document.querySelector(".matrix-bar p").textContent.includes(%q)`, text)
+	}
 	at := func(row, column int) string {
 		return fmt.Sprintf(`document.activeElement === document.querySelector("tbody tr:nth-child(%d) td:nth-child(%d)")`, row, column+1)
 	}

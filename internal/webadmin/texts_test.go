@@ -77,6 +77,7 @@ func dynamicTexts() map[string][]string {
 	}
 	all["device."] = []string{"active", "revoked"}
 	all["state."] = []string{"active", "inactive", "revoked"}
+	all["ended."] = []string{"admin", "deleted", "device", "idle", "lost", "password", "rotated"}
 	all["field."] = auditFields()
 	for _, c := range []registry.Cause{
 		registry.CauseSuspended, registry.CauseNotYet, registry.CauseOver, registry.CauseTakenAway, registry.CauseNoPermission, registry.CauseDevice, registry.CauseUserInactive,
