@@ -287,9 +287,14 @@ func (x *site) town() access.Gate {
 		must(x.desk.AddToken(ctx, setup, u.ID, "the phone of "+name, "Pixel 9"))(t)
 	}
 	for _, ask := range []gatekeeper.Request{
-		{Gate: "front-door", Token: "the phone of anna.petrova"}, {Gate: "front-door", Token: "the phone of ben.okafor"}, {Gate: "gate-00", Token: "the phone of anna.petrova"},
-		{Gate: "front-door", Token: "the phone of maximiliane.von.hohenstein-wittgenstein"}, {Gate: "front-door", Token: "the phone of felix.novak"},
-		{Gate: "back-door", Token: "the phone of anna.petrova"}, {Malformed: true}, {Gate: "front-door", Token: "the phone of anna.petrova"},
+		{Gate: "front-door", Token: "the phone of anna.petrova"},
+		{Gate: "front-door", Token: "the phone of ben.okafor"},
+		{Gate: "gate-00", Token: "the phone of anna.petrova"},
+		{Gate: "front-door", Token: "the phone of maximiliane.von.hohenstein-wittgenstein"},
+		{Gate: "front-door", Token: "the phone of felix.novak"},
+		{Gate: "back-door", Token: "the phone of anna.petrova"},
+		{Malformed: true},
+		{Gate: "front-door", Token: "the phone of anna.petrova"},
 	} {
 		ask.At, ask.RequestID, ask.Address = time.Now(), "town", netip.MustParseAddr("10.0.0.7")
 		x.keeper.Verify(ctx, ask)
