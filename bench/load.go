@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ import (
 // memory and scheduler are not those of the orchestrator.
 type loadOrder struct {
 	Addr     string  // host:port
+	TLS      bool    // whatever certificate it shows; sessions are resumed
+	Logins   bool    // sign in with passwords that are wrong, instead of asking at gates
 	Site     siteDef // whom and what to ask about
 	Conns    int     // how many callers; each waits for its answer before it asks again
 	Fresh    bool    // a new connection for each request, as the firmware does
@@ -38,6 +41,7 @@ type loadResult struct {
 	Refused  int     // 503 answers
 	Failed   int     // connections that broke
 	Allow    int     // of Answered
+	Resumed  int     // of Answered: over a TLS session that was resumed
 	Served   int     // all answers of any kind, the warm-up's too
 	CPU      float64 // the server's processor time for each of Served, microseconds; 0 = not measured
 	Seconds  float64 // measured time
@@ -52,6 +56,10 @@ func (r loadResult) perSecond() float64 { return float64(r.Answered) / r.Seconds
 // runLoad is the generator: it sends what the order says and measures.
 func runLoad(o loadOrder) (loadResult, error) {
 	ask := newAsker(o.Site)
+	var secure *tls.Config
+	if o.TLS {
+		secure = &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(2 * o.Conns)} //nolint:gosec // it measures and trusts nothing
+	}
 	start := time.Now()
 	measureFrom := start.Add(o.WarmUp)
 	end := measureFrom.Add(o.Duration)
@@ -65,7 +73,7 @@ func runLoad(o loadOrder) (loadResult, error) {
 	var wg sync.WaitGroup
 	for i := range callers {
 		c := &callers[i]
-		c.order, c.ask = &o, ask
+		c.order, c.ask, c.tls = &o, ask, secure
 		c.rng = rand.New(rand.NewPCG(o.Seed, uint64(i)))
 		wg.Go(func() { c.run(arrivals, measureFrom, end) })
 	}
@@ -81,6 +89,7 @@ func runLoad(o loadOrder) (loadResult, error) {
 		res.Refused += c.res.Refused
 		res.Failed += c.res.Failed
 		res.Allow += c.res.Allow
+		res.Resumed += c.res.Resumed
 		res.Served += c.res.Served
 		all = append(all, c.micros...)
 		if c.err != nil && len(errs) < 3 {
@@ -122,6 +131,7 @@ func pace(arrivals chan<- time.Time, start, end time.Time, rate float64) {
 type caller struct {
 	order  *loadOrder
 	ask    *asker
+	tls    *tls.Config // nil = plain
 	rng    *rand.Rand
 	conn   net.Conn
 	in     *bufio.Reader
@@ -150,6 +160,9 @@ func (c *caller) run(arrivals <-chan time.Time, measureFrom, end time.Time) {
 		if err == nil {
 			c.res.Served++
 		}
+		if o := c.order; o.Logins && outcome == refusedAnswer {
+			time.Sleep(rudePause)
+		}
 		if begun.Before(measureFrom) || done.After(end) {
 			if err != nil {
 				c.close()
@@ -168,6 +181,9 @@ func (c *caller) run(arrivals <-chan time.Time, measureFrom, end time.Time) {
 			c.res.Refused++
 		default:
 			c.res.Answered++
+			if secured, ok := c.conn.(*tls.Conn); ok && secured.ConnectionState().DidResume {
+				c.res.Resumed++
+			}
 			if outcome == allowAnswer {
 				c.res.Allow++
 			}
@@ -175,6 +191,9 @@ func (c *caller) run(arrivals <-chan time.Time, measureFrom, end time.Time) {
 		}
 	}
 }
+
+// rudePause is how long the clients of a login storm wait when they are told that too many are waiting (they are told two seconds).
+const rudePause = 100 * time.Millisecond
 
 func (c *caller) close() {
 	if c.conn != nil {
@@ -202,6 +221,9 @@ func (c *caller) once() (answer, error) {
 		if err != nil {
 			return wrongAnswer, err
 		}
+		if c.tls != nil {
+			conn = tls.Client(conn, c.tls)
+		}
 		c.conn = conn
 		if c.in == nil {
 			c.in = bufio.NewReaderSize(conn, 4096)
@@ -210,7 +232,11 @@ func (c *caller) once() (answer, error) {
 		}
 	}
 	var want []byte
-	c.out, want = c.ask.request(c.out[:0], c.rng, c.order.Fresh)
+	if c.order.Logins {
+		c.out = c.ask.login(c.out[:0], c.rng)
+	} else {
+		c.out, want = c.ask.request(c.out[:0], c.rng, c.order.Fresh)
+	}
 	if err := c.conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		return wrongAnswer, err
 	}
@@ -224,6 +250,8 @@ func (c *caller) once() (answer, error) {
 	switch {
 	case status == 503:
 		return refusedAnswer, nil
+	case c.order.Logins && (status == 400 || status == 401 || status == 429):
+		return denyAnswer, nil
 	case status != 200 || !bytes.Contains(body, want):
 		c.err = fmt.Errorf("asked %q, got %d %q, want %s", c.out[bytes.LastIndexByte(c.out, '{'):], status, body, want)
 		return wrongAnswer, nil
@@ -285,7 +313,7 @@ func loadMain() error {
 	if err := enc.Encode(res); err != nil {
 		return err
 	}
-	if res.Answered == 0 {
+	if res.Answered == 0 && !o.Logins { // a storm may be let wait for all its time
 		return errors.Join(io.ErrUnexpectedEOF, err)
 	}
 	return nil

@@ -1,8 +1,10 @@
 // Command bench measures verify against what the machine can do at all, in one run, and prints ratios.
 //
-//	go run ./bench                     both engines against the bare server, about six minutes
-//	go run ./bench --quick             a first impression in one minute; not for publishing
-//	go run ./bench --peer old=127.0.0.1:8000   any other server that holds the bench's site, such as the one you come from
+//	go run ./bench                     both engines against the bare server, about eight minutes
+//	go run ./bench --quick             a first impression in two minutes; not for publishing
+//	go run ./bench --million           a site of a million users: memory, start, decision, a change's way to its effect; about four minutes
+//	go run ./bench --write             both, and docs/performance.md gets the numbers
+//	go run ./bench --peer old=http://127.0.0.1:8000   any other server that holds the bench's site, such as the one you come from
 //
 // "The limit" is a net/http server that decodes the same body and gives a fixed answer: what a Go server on this machine does at least. Rounds are
 // interleaved and the median round counts, so that a noisy neighbour hits all alike. Each answer's decision is checked
@@ -15,6 +17,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -30,12 +34,15 @@ import (
 type options struct {
 	Quick   bool              `help:"One round of two seconds: a first impression."`
 	Engines []string          `help:"Engines to measure." default:"sqlite,postgres" enum:"sqlite,postgres"`
-	Peer    map[string]string `help:"NAME=HOST:PORT of another server that holds the bench's site (--site prints it)." placeholder:"NAME=ADDR"`
+	Peer    map[string]string `help:"NAME=URL of another server that holds the bench's site (--site prints it)." placeholder:"NAME=URL"`
 	Rounds  int               `help:"Interleaved rounds; the median counts." default:"3"`
-	Seconds int               `help:"Measured seconds of each." default:"5"`
+	Seconds int               `help:"Measured seconds of each." default:"4"`
 	Users   int               `help:"Users of the site." default:"10000"`
 	Gates   int               `help:"Gates of the site." default:"100"`
 	Only    string            `help:"Only cases whose name contains this."`
+	Million bool              `help:"Measure a site of a million users instead."`
+	Crowd   int               `help:"How many users that site has." default:"1000000"`
+	Write   bool              `help:"Measure everything and write the numbers into docs/performance.md."`
 	Site    bool              `help:"Print the bench's site as a file for openway apply, and end."`
 	Binary  string            `help:"An openway binary to measure instead of building one." type:"existingfile"`
 }
@@ -46,14 +53,35 @@ type load struct {
 	conns int
 	rate  float64
 	fresh bool
+	tls   bool
+	storm int  // callers that sign in with wrong passwords meanwhile
+	ours  bool // tells nothing of the limit
 }
 
+const (
+	oneCaller    = "1 caller"
+	callers64    = "64 callers"
+	callers256   = "256 callers"
+	arriving     = "3,000/s arriving"
+	fresh        = "64, new connections"
+	secure       = "64, TLS"
+	secureFresh  = "64, TLS, new connections"
+	manyCallers  = "4,096 callers"
+	afterMany    = "64 callers, right after"
+	duringLogins = "64 callers, 200 bad logins"
+)
+
 var loads = []load{
-	{name: "1 caller", conns: 1},
-	{name: "64 callers", conns: 64},
-	{name: "256 callers", conns: 256},
-	{name: "64, new connections", conns: 64, fresh: true},
-	{name: "3,000/s arriving", conns: 256, rate: 3000},
+	{name: oneCaller, conns: 1},
+	{name: callers64, conns: 64},
+	{name: callers256, conns: 256},
+	{name: arriving, conns: 256, rate: 3000},
+	{name: fresh, conns: 64, fresh: true},
+	{name: secure, conns: 64, tls: true},
+	{name: secureFresh, conns: 64, tls: true, fresh: true},
+	{name: duringLogins, conns: 64, storm: 200, ours: true},
+	{name: manyCallers, conns: 4096, ours: true},
+	{name: afterMany, conns: 64, ours: true},
 }
 
 func main() {
@@ -64,6 +92,8 @@ func main() {
 			err = loadMain()
 		case "bare":
 			err = bareMain()
+		case "snapshot":
+			err = snapshotMain()
 		default:
 			err = errNotOurs
 		}
@@ -102,28 +132,61 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if o.Binary == "" {
+		o.Binary = filepath.Join(dir, "openway")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", o.Binary, "./cmd/openway")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	}
+	var page bytes.Buffer
+	heading(&page)
+	if !o.Million {
+		if err := rates(ctx, o, site, dir, &page); err != nil {
+			return err
+		}
+	}
+	if o.Million || o.Write {
+		r, err := million(ctx, o, dir, o.Binary)
+		if err != nil {
+			return err
+		}
+		page.WriteByte('\n')
+		r.report(&page)
+	}
+	if _, err := os.Stdout.Write(page.Bytes()); err != nil || !o.Write {
+		return err
+	}
+	return writePage("docs/performance.md", page.Bytes())
+}
 
+// rates measures the loads in interleaved rounds.
+func rates(ctx context.Context, o options, site siteDef, dir string, page *bytes.Buffer) (err error) {
 	targets, stop, err := startAll(ctx, o, site, dir)
 	defer func() { err = errors.Join(err, stop()) }()
 	if err != nil {
 		return err
 	}
-	results := map[string]map[string][]loadResult{} // load -> target -> rounds
+	all := results{}
 	for round := range o.Rounds {
 		for _, l := range loads {
 			if !strings.Contains(l.name, o.Only) {
 				continue
 			}
-			if results[l.name] == nil {
-				results[l.name] = map[string][]loadResult{}
+			if all[l.name] == nil {
+				all[l.name] = map[string][]loadResult{}
 			}
 			for _, t := range targets {
+				if t.tls != l.tls || l.ours && !t.ours {
+					continue
+				}
 				res, err := measure(ctx, t, site, l, o, uint64(round))
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", t.name, l.name, err)
 				}
-				results[l.name][t.name] = append(results[l.name][t.name], res)
-				fmt.Fprintf(os.Stderr, "round %d  %-22s %-12s %8.0f/s  p50 %6.2f  p99 %7.2f ms\n", round+1, l.name, t.name, res.perSecond(), res.P50, res.P99)
+				all[l.name][t.name] = append(all[l.name][t.name], res)
+				fmt.Fprintf(os.Stderr, "round %d  %-26s %-10s %8.0f/s  p50 %6.2f  p99 %7.2f ms  refused %d\n", round+1, l.name, t.name, res.perSecond(), res.P50, res.P99, res.Refused)
 			}
 		}
 	}
@@ -131,10 +194,11 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	return report(o, site, targets, results, flush)
+	report(page, o, site, targets, all, flush)
+	return nil
 }
 
-// startAll starts the limit, our server on each engine, and names the peers. stop ends what was started, also after an error.
+// startAll starts the limit, our server on each engine, each once more for TLS, and names the peers. stop ends what was started, also after an error.
 func startAll(ctx context.Context, o options, site siteDef, dir string) (targets []*target, stop func() error, err error) {
 	var stops []func() error
 	stop = func() error {
@@ -154,89 +218,138 @@ func startAll(ctx context.Context, o options, site siteDef, dir string) (targets
 		}
 		return nil
 	}
+	certFile, keyFile, err := makeCertificate(dir)
+	if err != nil {
+		return nil, stop, err
+	}
+	https := []bool{false, true}
+	if len(o.Engines) > 0 && !speaksHTTPS(ctx, o.Binary) {
+		fmt.Fprintln(os.Stderr, "this openway has no --tls-cert: the cases over TLS are left out")
+		https = https[:1]
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, stop, err
 	}
-	bare, err := child("limit", exec.CommandContext(ctx, self, "bare"))
-	if err == nil {
-		end := bare.stop
-		bare.stop = func() error { // it has no orderly end
-			var exit *exec.ExitError
-			if err := end(); err != nil && !errors.As(err, &exit) {
-				return err
+	server, postmaster := "", 0
+	if slices.Contains(o.Engines, "postgres") {
+		var stopPostgres func() error
+		if server, postmaster, stopPostgres, err = startPostgres(dir); err != nil {
+			return nil, stop, err
+		}
+		stops = append(stops, stopPostgres)
+	}
+	for _, tls := range https {
+		args, more := []string{"bare"}, []string(nil)
+		if tls {
+			args, more = append(args, certFile, keyFile), []string{"OPENWAY_TLS_CERT=" + certFile, "OPENWAY_TLS_KEY=" + keyFile}
+		}
+		bare, err := child("limit", exec.CommandContext(ctx, self, args...))
+		if err == nil {
+			bare.tls = tls
+			end := bare.stop
+			bare.stop = func() error { // it has no orderly end
+				var exit *exec.ExitError
+				if err := end(); err != nil && !errors.As(err, &exit) {
+					return err
+				}
+				return nil
 			}
-			return nil
 		}
-	}
-	if err := add(bare, err); err != nil {
-		return nil, stop, err
-	}
-	binary := o.Binary
-	if binary == "" && len(o.Engines) > 0 {
-		binary = filepath.Join(dir, "openway")
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "./cmd/openway")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, stop, fmt.Errorf("go build: %w\n%s", err, out)
+		if err := add(bare, err); err != nil {
+			return nil, stop, err
 		}
-	}
-	for _, engine := range o.Engines {
-		database, base := filepath.Join(dir, "openway.db"), 0
-		if engine == "postgres" {
-			url, postmaster, stopPostgres, err := startPostgres(dir)
-			if err != nil {
+		for _, engine := range o.Engines {
+			database, base := filepath.Join(dir, fmt.Sprintf("openway-%t.db", tls)), 0
+			if engine == "postgres" {
+				database, base = strings.Replace(server, "/postgres?", fmt.Sprintf("/openway_%t?", tls), 1), postmaster
+			}
+			t, err := startOurs(ctx, engine, o.Binary, dir, database, site.yaml(), more...)
+			if err := add(t, err); err != nil {
 				return nil, stop, err
 			}
-			stops = append(stops, stopPostgres)
-			database, base = url, postmaster
+			t.base, t.tls, t.ours = base, tls, true
 		}
-		t, err := startOurs(ctx, engine, binary, dir, database, site.yaml())
+	}
+	for name, at := range o.Peer {
+		t, err := peer(name, at)
 		if err := add(t, err); err != nil {
 			return nil, stop, err
 		}
-		t.base = base
-	}
-	for name, addr := range o.Peer {
-		targets = append(targets, &target{name: name, addr: addr})
 	}
 	return targets, stop, nil
 }
 
+// peer is a server that runs already.
+func peer(name, at string) (*target, error) {
+	if !strings.Contains(at, "://") {
+		at = "http://" + at
+	}
+	u, err := url.Parse(at)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("--peer %s=%s is not a URL such as http://127.0.0.1:8000", name, at)
+	}
+	t := &target{name: name, addr: u.Host, tls: u.Scheme == "https"}
+	if u.Port() == "" {
+		t.addr = net.JoinHostPort(u.Hostname(), map[bool]string{false: "80", true: "443"}[t.tls])
+	}
+	return t, nil
+}
+
 // measure runs the load generator in a process of its own.
-func measure(ctx context.Context, t *target, site siteDef, l load, o options, seed uint64) (loadResult, error) {
+func measure(ctx context.Context, t *target, site siteDef, l load, o options, seed uint64) (res loadResult, err error) {
 	order := loadOrder{
-		Addr: t.addr, Site: site, Conns: l.conns, Fresh: l.fresh, Rate: l.rate, Seed: seed,
+		Addr: t.addr, TLS: t.tls, Site: site, Conns: l.conns, Fresh: l.fresh, Rate: l.rate, Seed: seed,
 		WarmUp: time.Second, Duration: time.Duration(o.Seconds) * time.Second,
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return loadResult{}, err
+	if l.name == afterMany { // how soon it is itself again
+		order.WarmUp = 0
 	}
-	in, err := json.Marshal(order)
-	if err != nil {
-		return loadResult{}, err
+	if l.storm > 0 {
+		logins := order
+		logins.Conns, logins.Logins = l.storm, true
+		ended := make(chan error, 1)
+		go func() {
+			_, err := generate(ctx, logins)
+			ended <- err
+		}()
+		defer func() { err = errors.Join(err, <-ended) }()
 	}
-	cmd := exec.CommandContext(ctx, self, "load")
-	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), os.Stderr
 	before := t.cpuSeconds()
-	out, err := cmd.Output()
+	res, err = generate(ctx, order)
 	if err != nil {
-		return loadResult{}, err
-	}
-	used := t.cpuSeconds() - before
-	var res loadResult
-	if err := json.Unmarshal(out, &res); err != nil {
 		return res, err
 	}
+	used := t.cpuSeconds() - before
 	res.CPU = 1e6 * used / float64(res.Served)
 	if res.Wrong > 0 {
 		return res, fmt.Errorf("%d of %d answers were wrong: this run measures nothing", res.Wrong, res.Wrong+res.Answered)
+	}
+	if l.tls && l.fresh && 10*res.Resumed < 9*res.Answered {
+		return res, fmt.Errorf("%d of %d answers came over a resumed session: this measures full handshakes", res.Resumed, res.Answered)
 	}
 	if share := float64(res.Allow) / float64(res.Answered); t.name != "limit" && (share < 0.80 || share > 0.87) {
 		return res, fmt.Errorf("%.1f %% of the answers were ALLOW, the site's rules give 83.3 %%", 100*share)
 	}
 	return res, nil
+}
+
+func generate(ctx context.Context, order loadOrder) (res loadResult, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return res, err
+	}
+	in, err := json.Marshal(order)
+	if err != nil {
+		return res, err
+	}
+	cmd := exec.CommandContext(ctx, self, "load")
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return res, err
+	}
+	return res, json.Unmarshal(out, &res)
 }
 
 // fsyncTime is the median time that one fdatasync of a small write takes on the disk of dir.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -18,40 +19,150 @@ func median(rounds []loadResult) loadResult {
 	return sorted[len(sorted)/2]
 }
 
-// report prints the tables.
-func report(o options, site siteDef, targets []*target, results map[string]map[string][]loadResult, flush time.Duration) error {
-	var b bytes.Buffer
+// heading says what the numbers below it were measured on.
+func heading(b *bytes.Buffer) {
 	commit, err := exec.Command("git", "describe", "--always", "--dirty").Output()
 	if err != nil {
 		commit = []byte("unknown")
 	}
-	fmt.Fprintf(&b, "%s, commit %s, %s, %d cores (%s), fdatasync of 4 kB %.2f ms (median)\n\n", time.Now().UTC().Format("2006-01-02"), strings.TrimSpace(string(commit)),
-		runtime.Version(), runtime.NumCPU(), cpuName(), float64(flush.Microseconds())/1000)
-	fmt.Fprintf(&b, "%d users, %d gates; medians of %d interleaved rounds of %d s; the generator runs beside the server. Ratio: to the limit's rate, or for an arrival rate to its p99. CPU: the server's processor time for an answer, with the database's.\n\n", site.Users, site.Gates, o.Rounds, o.Seconds)
+	fmt.Fprintf(b, "%s, commit %s, %s, %d cores (%s)\n\n", time.Now().UTC().Format("2006-01-02"), strings.TrimSpace(string(commit)), runtime.Version(), runtime.NumCPU(), cpuName())
+}
+
+// results of a run, by load and target.
+type results map[string]map[string][]loadResult
+
+// of is the median round; ok is false where nothing was measured.
+func (r results) of(load, target string) (res loadResult, ok bool) {
+	rounds := r[load][target]
+	if len(rounds) == 0 {
+		return res, false
+	}
+	return median(rounds), true
+}
+
+// report writes the tables.
+func report(b *bytes.Buffer, o options, site siteDef, targets []*target, all results, flush time.Duration) {
+	fmt.Fprintf(b, "%d users, %d gates; medians of %d interleaved rounds of %d s; the generator runs beside the server; fdatasync of 4 kB on this disk %.2f ms (median).\n", site.Users, site.Gates, o.Rounds, o.Seconds, flush.Seconds()*1000)
+	b.WriteString("Ratio: to the limit's rate, or for an arrival rate to its p99. CPU: the server's processor time for an answer, its database's included.\n\n")
 	b.WriteString("| load | server | answers/s | ratio | p50 ms | p90 ms | p99 ms | max ms | refused | failed | CPU µs |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, l := range loads {
-		rounds := results[l.name]
-		if rounds == nil {
-			continue
-		}
-		limit := median(rounds["limit"])
+		limit, compare := all.of(l.name, "limit")
 		for _, t := range targets {
-			res := median(rounds[t.name])
-			ratio := res.perSecond() / limit.perSecond()
-			if l.rate > 0 {
-				ratio = res.P99 / limit.P99
+			res, ok := all.of(l.name, t.name)
+			if !ok || t.tls != l.tls {
+				continue
 			}
-			fmt.Fprintf(&b, "| %s | %s | %.0f | %.2f | %.2f | %.2f | %.2f | %.1f | %d | %d | %.0f |\n", l.name, t.name, res.perSecond(), ratio, res.P50, res.P90, res.P99, res.Max, res.Refused, res.Failed, res.CPU)
+			ratio := "–"
+			switch {
+			case compare && l.rate > 0:
+				ratio = fmt.Sprintf("%.2f", res.P99/limit.P99)
+			case compare:
+				ratio = fmt.Sprintf("%.2f", res.perSecond()/limit.perSecond())
+			}
+			fmt.Fprintf(b, "| %s | %s | %.0f | %s | %.2f | %.2f | %.2f | %.1f | %d | %d | %.0f |\n", l.name, t.name, res.perSecond(), ratio, res.P50, res.P90, res.P99, res.Max, res.Refused, res.Failed, res.CPU)
+		}
+	}
+	b.WriteString("\n| aim | server | measured | aimed at | |\n|---|---|--:|--:|---|\n")
+	for _, t := range targets {
+		if t.name != "limit" && !t.tls {
+			aims(b, all, t.name, flush.Seconds()*1000)
 		}
 	}
 	b.WriteString("\n| server | resident memory after the run |\n|---|--:|\n")
 	for _, t := range targets {
 		if mb := residentMB(t.pid); mb > 0 {
-			fmt.Fprintf(&b, "| %s | %.0f MB |\n", t.name, mb)
+			name := t.name
+			if t.tls {
+				name += ", TLS"
+			}
+			fmt.Fprintf(b, "| %s | %.0f MB |\n", name, mb)
 		}
 	}
-	_, err = os.Stdout.Write(b.Bytes())
-	return err
+}
+
+// aims holds one server's numbers to what they are meant to be.
+func aims(b *bytes.Buffer, all results, name string, flushMS float64) {
+	get := func(load, target string) loadResult {
+		if r, ok := all.of(load, target); ok {
+			return r
+		}
+		return loadResult{P50: math.NaN(), P99: math.NaN()}
+	}
+	rate := func(load, target string) float64 {
+		if r, ok := all.of(load, target); ok {
+			return r.perSecond()
+		}
+		return math.NaN()
+	}
+	least := func(what string, measured, aim float64) { aimRow(b, what, name, measured, ">= ", aim, measured >= aim) }
+	most := func(what string, measured, aim float64) { aimRow(b, what, name, measured, "<= ", aim, measured <= aim) }
+	least("rate of 64 callers, by the limit's", rate(callers64, name)/rate(callers64, "limit"), 0.50)
+	least("rate of 256 callers, by the limit's", rate(callers256, name)/rate(callers256, "limit"), 0.60)
+	most("p50 of one caller, by the limit's p50 + one fdatasync", get(oneCaller, name).P50/(get(oneCaller, "limit").P50+flushMS), 1.6)
+	most("p99 at 3,000/s, by the limit's", get(arriving, name).P99/get(arriving, "limit").P99, 2)
+	for _, c := range [][2]string{{fresh, "what is left on new connections"}, {secure, "what is left over TLS"}, {secureFresh, "what is left on new connections over TLS"}} {
+		kept, bare := rate(c[0], name)/rate(callers64, name), rate(c[0], "limit")/rate(callers64, "limit")
+		least(c[1]+", by what is left of the limit", kept/bare, 0.85)
+	}
+	least("rate during 200 bad logins, by the rate without", rate(duringLogins, name)/rate(callers64, name), 0.70)
+	most("p99 of what is answered to 4,096 callers, by the p99 of 256", get(manyCallers, name).P99/get(callers256, name).P99, 10)
+	least("rate right after those, by the rate before", rate(afterMany, name)/rate(callers64, name), 0.8)
+}
+
+// aimRow writes a line of the table of aims, where there was something to measure.
+func aimRow(b *bytes.Buffer, what, name string, measured float64, relation string, aim float64, met bool) {
+	if math.IsNaN(measured) || math.IsInf(measured, 0) {
+		return
+	}
+	verdict := "**missed**"
+	if met {
+		verdict = "met"
+	}
+	fmt.Fprintf(b, "| %s | %s | %.2f | %s%.2f | %s |\n", what, name, measured, relation, aim, verdict)
+}
+
+// report writes the table of the great site.
+func (r millionResult) report(b *bytes.Buffer) {
+	fmt.Fprintf(b, "A site of %d users in 10 groups each of 200, 1,000 gates, %d permissions, on SQLite, and an empty one:\n\n", r.Users, r.Permissions)
+	b.WriteString("| aim | server | measured | aimed at | |\n|---|---|--:|--:|---|\n")
+	most := func(what, name string, measured, aim float64) {
+		aimRow(b, what, name, measured, "<= ", aim, measured <= aim)
+	}
+	const great, small = "great site", "empty site"
+	most("snapshot, bytes a user (with groups and token)", great, r.BytesUser, 100)
+	most("snapshot, bytes a permission", great, r.BytesPermission, 10)
+	most("decision, µs", great, r.DecideNanos/1000, 0.6)
+	most("allocations of a decision", great, r.Allocations, 0)
+	most("one permission changed: read and applied, ms (median of 50)", great, r.AppliedMillis, 5)
+	most("the same, ms (slowest of 50)", great, r.AppliedMaxMillis, 5)
+	most("start to first answer, s", great, r.Great.Seconds, 5)
+	most("start to first answer, s", small, r.Small.Seconds, 0.3)
+	most("resident memory after the start, MB", great, r.Great.MB, 250)
+	most("resident memory after 2,000 answers, MB", great, r.Great.LaterMB, 250)
+	most("resident memory after the start, MB", small, r.Small.MB, 60)
+	most("resident memory after 2,000 answers, MB", small, r.Small.LaterMB, 60)
+	fmt.Fprintf(b, "\nThe whole snapshot holds %.0f MB; the policy was read and compiled in %.1f s by a process that did nothing else.\n", r.HeapMB, r.LoadSeconds)
+}
+
+// The marks in a page between which a run's numbers stand.
+const (
+	beginMark = "<!-- numbers: go run ./bench --write -->\n"
+	endMark   = "<!-- end of numbers -->\n"
+)
+
+// writePage puts the numbers between the marks of a page.
+func writePage(path string, numbers []byte) error {
+	page, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := bytes.Cut(page, []byte(beginMark))
+	_, after, ends := bytes.Cut(rest, []byte(endMark))
+	if !begins || !ends {
+		return fmt.Errorf("%s has no place for numbers: %q and %q", path, beginMark, endMark)
+	}
+	out := slices.Concat(before, []byte(beginMark), numbers, []byte(endMark), after)
+	return os.WriteFile(path, out, 0o600)
 }
 
 func cpuName() string {

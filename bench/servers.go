@@ -2,11 +2,18 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -22,12 +29,15 @@ import (
 type target struct {
 	name string
 	addr string // host:port
-	pid  int    // 0 = not ours to look into
-	base int    // the postmaster whose processes work for this server; 0 = none
+	tls  bool
+	ours bool
+	pid  int // 0 = not ours to look into
+	base int // the postmaster whose processes work for this server; 0 = none
 	stop func() error
 }
 
-// bareMain is the limit: net/http, the body decoded, a fixed answer, nothing recorded. What any Go server does at least.
+// bareMain is the limit: net/http, the body decoded, a fixed answer, nothing recorded. What any Go server does at least. Two more arguments
+// are the files of a certificate and its key: then it speaks HTTPS.
 func bareMain() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -49,6 +59,9 @@ func bareMain() error {
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	fmt.Printf("listening %s\n", listener.Addr())
+	if len(os.Args) == 4 {
+		return server.ServeTLS(listener, os.Args[2], os.Args[3])
+	}
 	return server.Serve(listener)
 }
 
@@ -112,25 +125,82 @@ func child(name string, cmd *exec.Cmd) (*target, error) {
 	return t, nil
 }
 
+// benchEnv is what our server is started with.
+func benchEnv(database string, more ...string) []string {
+	return append(append(os.Environ(),
+		"OPENWAY_DATABASE="+database, "OPENWAY_SECRET_KEY=a key for benches only, 32 bytes or more",
+		"OPENWAY_LISTEN=127.0.0.1:0", "OPENWAY_LOG_FORMAT=json", "OPENWAY_LOG_LEVEL=info",
+		// One address asks for a whole site here. The limit is out of reach, but it is counted.
+		"ACCESS_VERIFY_RATE=1000000/second",
+		// And one address is a storm of logins: what bounds it is what bounds one that comes from everywhere.
+		"OPENWAY_LOGIN_RATE=off"), more...)
+}
+
 // startOurs applies the site to a database and starts openway on it.
-func startOurs(ctx context.Context, name, binary, dir, database string, site []byte) (*target, error) {
+func startOurs(ctx context.Context, name, binary, dir, database string, site []byte, more ...string) (*target, error) {
 	file := filepath.Join(dir, "site.yaml")
 	if err := os.WriteFile(file, site, 0o600); err != nil {
 		return nil, err
 	}
-	env := append(os.Environ(),
-		"OPENWAY_DATABASE="+database, "OPENWAY_SECRET_KEY=a key for benches only, 32 bytes or more",
-		"OPENWAY_LISTEN=127.0.0.1:0", "OPENWAY_LOG_FORMAT=json", "OPENWAY_LOG_LEVEL=info",
-		// One address asks for a whole site here. The limit is out of reach, but it is counted.
-		"ACCESS_VERIFY_RATE=1000000/second")
 	apply := exec.CommandContext(ctx, binary, "apply", "-f", file)
-	apply.Env = env
+	apply.Env = benchEnv(database)
 	if out, err := apply.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%s: openway apply: %w\n%s", name, err, out)
 	}
 	serve := exec.CommandContext(ctx, binary, "serve")
-	serve.Env = env
+	serve.Env = benchEnv(database, more...)
 	return child(name, serve)
+}
+
+// speaksHTTPS reports whether a binary can be given a certificate.
+func speaksHTTPS(ctx context.Context, binary string) bool {
+	help, err := exec.CommandContext(ctx, binary, "serve", "--help").CombinedOutput()
+	return err == nil && bytes.Contains(help, []byte("--tls-cert"))
+}
+
+// makeCertificate writes a certificate for 127.0.0.1, and its key, of the kind that authorities give today (ECDSA P-256).
+func makeCertificate(dir string) (certFile, keyFile string, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", "", err
+	}
+	now := time.Now()
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), DNSNames: []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
+	if err != nil {
+		return "", "", err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return "", "", err
+	}
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	return certFile, keyFile, errors.Join(
+		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600),
+		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+}
+
+// askOnce sends one request on a connection of its own and returns the body of the answer, which must be 200.
+func askOnce(addr string, request []byte) (string, error) {
+	c, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return "", err
+	}
+	if _, err := c.Write(request); err != nil {
+		return "", err
+	}
+	status, body, err := readAnswer(bufio.NewReader(c))
+	if err == nil && status != 200 {
+		err = fmt.Errorf("status %d: %s", status, body)
+	}
+	return string(body), err
 }
 
 // startPostgres starts a private PostgreSQL with the durability of a real one, and returns its URL and the id of its first process.
@@ -190,6 +260,11 @@ func startPostgres(dir string) (url string, postmaster int, stop func() error, e
 	if postmaster, err = strconv.Atoi(first); err != nil {
 		return "", 0, nil, fmt.Errorf("postmaster.pid: %w", err)
 	}
+	for _, name := range []string{"openway_false", "openway_true"} {
+		if err := run("createdb", "-h", "127.0.0.1", "-p", strconv.Itoa(port), "-U", "postgres", name); err != nil {
+			return "", 0, nil, err
+		}
+	}
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port), postmaster,
 		func() error { return run("pg_ctl", "-D", data, "-m", "fast", "stop") }, nil
 }
@@ -205,7 +280,8 @@ func postgresBinaries() (string, error) {
 	if len(found) == 0 {
 		return "", errors.New("no PostgreSQL server binaries (initdb): install PostgreSQL, or leave it out with --engines sqlite")
 	}
-	return filepath.Dir(found[len(found)-1]), nil
+	initdb, err := filepath.EvalSymlinks(found[len(found)-1]) // its fellows stand beside it, not beside a link to it
+	return filepath.Dir(initdb), err
 }
 
 // residentMB is the resident memory of a process, in MB; 0 if it cannot be read.

@@ -77,6 +77,18 @@ func newAsker(s siteDef) *asker {
 	return a
 }
 
+// login appends a sign-in whose password is wrong.
+func (a *asker) login(out []byte, rng *rand.Rand) []byte {
+	body := fmt.Sprintf(`{"username":"user-%d","password":"not this one"}`, rng.IntN(a.site.Users))
+	return fmt.Appendf(out, "POST /api/v1/auth/token HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// fixedAsk is one request about a gate and a token.
+func fixedAsk(gate, token string) []byte {
+	body := fmt.Sprintf(`{"gate_id":%q,"token":%q}`, gate, token)
+	return fmt.Appendf(nil, "POST /api/v1/access/verify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
 // request appends one HTTP request of a random user at a random gate, and says what its answer must contain.
 func (a *asker) request(out []byte, rng *rand.Rand, closing bool) (request, want []byte) {
 	user, gate := rng.IntN(a.site.Users), rng.IntN(a.site.Gates)

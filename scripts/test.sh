@@ -47,6 +47,12 @@ command -v systemd-analyze >/dev/null || install systemd || die "no systemd-anal
 # The line that the demo prints is pasted, as its reader would.
 command -v curl >/dev/null || install curl || die "no curl: install it (Debian: apt-get install curl)"
 
+# Backups are made by PostgreSQL's own pg_dump, restored by its psql, and read by age. (The server's package brings the client of its version.)
+for tool in pg_dump psql; do
+	command -v "$tool" >/dev/null || install postgresql-client || die "no $tool: install PostgreSQL's client (Debian: apt-get install postgresql-client)"
+done
+command -v age-keygen >/dev/null || install age || die "no age: install it (Debian: apt-get install age)"
+
 # What stands in front of the server, what reads its metrics and logs, and what reads our scripts.
 wanted=()
 for need in /usr/sbin/nginx:nginx promtool:prometheus jq:jq shellcheck:shellcheck; do

@@ -52,7 +52,7 @@ func unknownIn(node *kong.Node, words []string) string {
 	flags := func(name string) bool {
 		for _, group := range node.AllFlags(false) {
 			for _, f := range group {
-				if f.Name == name || f.Negated && f.Name == strings.TrimPrefix(name, "no-") {
+				if f.Name == name || f.Tag.Negatable != "" && "no-"+f.Name == name {
 					return true
 				}
 				for _, alias := range f.Aliases {
@@ -65,6 +65,9 @@ func unknownIn(node *kong.Node, words []string) string {
 		return false
 	}
 	for _, word := range words {
+		if strings.HasPrefix(word, "--") && node.DefaultCmd != nil {
+			node = node.DefaultCmd
+		}
 		if name, ok := strings.CutPrefix(word, "--"); ok {
 			name, _, _ = strings.Cut(name, "=")
 			if name = strings.TrimRight(name, ".,;:…"); !flags(name) {

@@ -34,6 +34,7 @@ type cli struct {
 	Demo            DemoCmd            `cmd:"" help:"Run a throw-away site to look around."`
 	Apply           ApplyCmd           `cmd:"" help:"Make the site what a file declares."`
 	Export          ExportCmd          `cmd:"" help:"Write the site as a file that apply takes."`
+	Import          ImportCmd          `cmd:"" help:"Move in from another system: import django."`
 	Migrate         MigrateCmd         `cmd:"" help:"Bring the database's schema up to date."`
 	User            UserCmd            `cmd:"" help:"People: create, list, show, set-password, activate, deactivate, delete, erase."`
 	Createsuperuser CreateSuperuserCmd `cmd:"" help:"Make an administrator; asks for what was not given."`
@@ -44,6 +45,8 @@ type cli struct {
 	Token           TokenCmd           `cmd:"" help:"API tokens of users."`
 	Events          EventsCmd          `cmd:"" help:"The log of decisions."`
 	Audit           AuditCmd           `cmd:"" help:"The log of administrative changes."`
+	Backup          BackupCmd          `cmd:"" help:"Take or verify a backup."`
+	Restore         RestoreCmd         `cmd:"" help:"Replace the database by a backup; without a file: list the backups."`
 	Rekey           RekeyCmd           `cmd:"" help:"Seal every token anew under the newest secret key."`
 	Check           CheckCmd           `cmd:"" help:"Look the installation over; --deploy before doors depend on it."`
 	Healthcheck     HealthcheckCmd     `cmd:"" help:"Ask the server on this machine how it is, for containers."`
@@ -65,8 +68,8 @@ type app struct {
 }
 
 func main() {
-	// A log collector or a pager that goes away must not take the process with it.
-	signal.Ignore(syscall.SIGPIPE)
+	// A log collector or a pager that goes away must not take the process with it, nor a file that may not grow further: writing says so.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

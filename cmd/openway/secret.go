@@ -134,26 +134,35 @@ func readKeyFile(path string) ([]byte, error) {
 	return data, nil
 }
 
-// makeKeyFile makes the key file if it is not there. It appears whole or not at all, and of two processes that start at once one makes it.
-//
-// Calls: create a temporary file 0600, write, fsync, link to its name (fails if there is one), unlink the temporary, fsync the directory.
-func makeKeyFile(path string) (err error) {
+// makeKeyFile makes the key file if it is not there. Of two processes that start at once one makes it.
+func makeKeyFile(path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
 	var raw [32]byte
 	_, _ = rand.Read(raw[:]) // never fails
+	err := writeKeyFile(path, hex.EncodeToString(raw[:]))
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// writeKeyFile writes a key to a new file. It appears whole or not at all; fs.ErrExist when there is one.
+//
+// Calls: create a temporary file 0600, write, fsync, link to its name (fails if there is one), unlink the temporary, fsync the directory.
+func writeKeyFile(path, key string) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".openway-key-*") // 0600
 	if err != nil {
 		return fmt.Errorf("make the key file: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, err = f.WriteString(hex.EncodeToString(raw[:]) + "\n")
+	_, err = f.WriteString(key + "\n")
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("make the key file: %w", err)
 	}
-	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(f.Name(), path); err != nil {
 		return fmt.Errorf("make the key file: %w", err)
 	}
 	d, err := os.Open(dir)

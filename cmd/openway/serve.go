@@ -187,6 +187,7 @@ func (c *ServeCmd) Run(a *app) (err error) {
 	}
 	defer logs.Close(logPatience)
 	a.warnOfStrangers(log)
+	paceCollector()
 	if a.settings.production() && len(plan.hosts) == 0 {
 		log.Warn("this is production and ALLOWED_HOSTS is not set: any Host header is answered")
 	}

@@ -55,6 +55,7 @@ func flagGroups() []kong.Group {
 		{Key: "log", Title: "Log:"},
 		{Key: "limits", Title: "Limits (30/second, 10/minute, 100/day, off):"},
 		{Key: "http", Title: "HTTP:"},
+		{Key: "backup", Title: "Backups:"},
 		{Key: "https", Title: "HTTPS without a proxy:"},
 	}
 }

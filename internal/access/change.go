@@ -43,4 +43,5 @@ const (
 	ObjectEvents     = "events" // purges
 	ObjectAudit      = "audit"  // exports
 	ObjectBackup     = "backup" // ObjectID: 0
+	ObjectRestore    = "restore"
 )

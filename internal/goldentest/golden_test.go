@@ -17,14 +17,15 @@ func TestGolden(t *testing.T) {
 	for _, engine := range storetest.Engines() {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			runCorpus(t, engine)
+			runCorpus(t, newSeeds(t, engine))
 		})
 	}
 }
 
-func runCorpus(t *testing.T, engine string) {
+func runCorpus(t *testing.T, s seeds) {
+	t.Helper()
 	contract := readContract(t)
-	servers := newServers(t, newSeeds(t, engine), processtest.ThrottlesOff())
+	servers := newServers(t, s, processtest.ThrottlesOff())
 	good := 0
 	for _, c := range readCorpus(t) {
 		if c.Fresh {
@@ -45,7 +46,7 @@ func runCorpus(t *testing.T, engine string) {
 		}
 		good++
 	}
-	t.Logf("%s: %d of %d", engine, good, corpusSize)
+	t.Logf("%s: %d of %d", s.engine, good, corpusSize)
 }
 
 // servers gives each case that starts afresh a server on a seeded site. One that nothing has changed serves on; the next ones

@@ -48,7 +48,11 @@ func readBody(r *http.Request, buf *bytes.Buffer) error {
 	if r.ContentLength > 0 {
 		buf.Grow(int(r.ContentLength) + bytes.MinRead) // ReadFrom wants room for one more read to see the end
 	}
-	n, err := buf.ReadFrom(io.LimitReader(r.Body, maxBody+1))
+	from := io.Reader(r.Body)
+	if r.ContentLength < 0 { // else net/http gives no more than that
+		from = io.LimitReader(r.Body, maxBody+1)
+	}
+	n, err := buf.ReadFrom(from)
 	if err != nil {
 		return errors.Join(errBroken, err)
 	}

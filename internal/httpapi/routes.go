@@ -43,6 +43,8 @@ type Handler struct {
 	methods  map[string][]string // by path
 	schema   schema
 	buffers  sync.Pool // of *bytes.Buffer, for bodies
+	turns    sync.Pool // of *turn
+	fixed    *fixedHeaders
 }
 
 // route is one method of one path. It is private unless it says otherwise.
@@ -93,7 +95,9 @@ func New(c Config) *Handler {
 	h := &Handler{
 		gate: c.Gatekeeper, registry: c.Registry, limits: newLimits(c), language: parseLanguage(c.Language),
 		now: c.Now, log: c.Logger, mux: http.NewServeMux(), methods: make(map[string][]string), schema: newSchema(),
+		fixed: newFixedHeaders(),
 	}
+	h.turns.New = func() any { return new(turn) }
 	h.buffers.New = func() any { return new(bytes.Buffer) }
 	paths := make(map[string][]route)
 	for _, rt := range h.routes() {

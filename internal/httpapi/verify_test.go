@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -98,6 +99,7 @@ func TestVerifyLogs(t *testing.T) {
 
 func TestGateAnswers(t *testing.T) {
 	t.Parallel()
+	h := New(Config{})
 	for _, c := range []struct {
 		answer gatekeeper.Answer
 		status int
@@ -111,8 +113,8 @@ func TestGateAnswers(t *testing.T) {
 		{gatekeeper.Answer{Outcome: access.Deny, Reason: access.Unavailable}, 503, `{"decision":"DENY","reason":"UNAVAILABLE"}`, "1"},
 	} {
 		w := httptest.NewRecorder()
-		answerGate(w, c.answer)
-		if w.Code != c.status || w.Body.String() != c.body || w.Header().Get("Retry-After") != c.retry {
+		h.answerGate(w, c.answer, new(turn))
+		if w.Code != c.status || w.Body.String() != c.body || w.Header().Get("Retry-After") != c.retry || w.Header().Get("Content-Length") != strconv.Itoa(len(c.body)) {
 			t.Errorf("%+v: %d %s, Retry-After %q", c.answer, w.Code, w.Body, w.Header().Get("Retry-After"))
 		}
 	}
@@ -226,10 +228,11 @@ func BenchmarkReadVerify(b *testing.B) {
 	r := httptest.NewRequest("POST", "/api/v1/access/verify", nil)
 	r.Header.Set("Content-Type", jsonType)
 	r.Body, r.ContentLength = io.NopCloser(reader), int64(len(body))
+	t := new(turn)
 	b.ReportAllocs()
 	for b.Loop() {
 		reader.Reset(body)
-		if ask := h.readVerify(r); ask.Malformed {
+		if ask := h.readVerify(r, t); ask.Malformed {
 			b.Fatal("malformed")
 		}
 	}

@@ -82,6 +82,9 @@ func (c *change) setRole(userID int64, g access.RoleGrant) (access.User, error) 
 			return access.User{}, err
 		}
 	}
+	if err := c.UpdateUser(&user); err != nil { // a new version: who edits the user at the same time is told
+		return access.User{}, err
+	}
 	return user, c.standing(was, user)
 }
 

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,14 +17,21 @@ import (
 type slots struct {
 	free    chan struct{}
 	waiting atomic.Int64
-	most    int64 // how many logins may wait
+	most    int64   // how many logins may wait
+	rest    float64 // how long a slot rests in a storm, by the time that the hash took
 }
+
+// stormShare is how much of the processors' time the hashes of a storm of logins may take: the gates keep the rest.
+const stormShare = 0.3
 
 // queueLength is how many logins may wait for one slot: some seconds of work.
 const queueLength = 16
 
 func newSlots(n int) *slots {
-	return &slots{free: make(chan struct{}, n), most: int64(n * queueLength)}
+	return &slots{
+		free: make(chan struct{}, n), most: int64(n * queueLength),
+		rest: max(0, float64(n)/(stormShare*float64(runtime.GOMAXPROCS(0)))-1),
+	}
 }
 
 // use runs fn in a slot. With bounded it gives up at once (ErrUnavailable) when too many wait; without, as for administrators, it waits its turn.
@@ -39,7 +47,14 @@ func (s *slots) use(ctx context.Context, bounded bool, fn func() error) error {
 	case <-ctx.Done():
 		return fmt.Errorf("waiting to compute a password hash: %w", ctx.Err())
 	}
-	defer func() { <-s.free }()
+	begun := time.Now()
+	defer func() {
+		if bounded && s.waiting.Load() > int64(cap(s.free)) { // more wait, which is what makes a storm
+			time.AfterFunc(time.Duration(s.rest*float64(time.Since(begun))), func() { <-s.free })
+			return
+		}
+		<-s.free
+	}()
 	return fn()
 }
 

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -66,7 +65,7 @@ func (l *drainListener) end() {
 func (l *drainListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err == nil {
-		return c, nil
+		return newConn(c), nil
 	}
 	l.mu.Lock()
 	draining := !l.until.IsZero()
@@ -84,46 +83,14 @@ func (l *drainListener) Close() error {
 	return nil
 }
 
-// connections knows what each connection is doing. http.Server.Shutdown alone would drop requests that it reads after it was called,
-// without an answer: it must be called when none is under way.
-type connections struct {
-	mu     sync.Mutex
-	states map[net.Conn]http.ConnState
-}
-
-func (c *connections) note(conn net.Conn, state http.ConnState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if state == http.StateClosed || state == http.StateHijacked {
-		delete(c.states, conn)
-		return
-	}
-	c.states[conn] = state
-}
-
-// busy counts connections that are answered, and those that have not asked anything yet.
-func (c *connections) busy() (active, fresh int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, s := range c.states {
-		switch s {
-		case http.StateActive:
-			active++
-		case http.StateNew:
-			fresh++
-		}
-	}
-	return active, fresh
-}
-
 // settle waits until every request under way is answered. Connections that have not asked yet are waited for only a little
 // while: browsers open some in advance.
-func (c *connections) settle(ctx context.Context, patience time.Duration) {
+func (s *connections) settle(ctx context.Context, patience time.Duration) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	begun := time.Now()
 	for {
-		active, fresh := c.busy()
+		active, fresh := s.busy()
 		if active == 0 && (fresh == 0 || time.Since(begun) >= patience) {
 			return
 		}

@@ -33,7 +33,11 @@ const (
 // ts (RFC 3339, UTC, microseconds), level, logger and message. Attributes of groups are named group.key.
 func NewLogHandler(w io.Writer, format LogFormat, level slog.Leveler) slog.Handler {
 	pool := &sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
-	return &logHandler{out: w, text: format == TextLog, level: level, logger: defaultLogger, lines: pool, mu: new(sync.Mutex)}
+	h := &logHandler{out: w, text: format == TextLog, level: level, logger: defaultLogger, lines: pool}
+	if _, orderly := w.(*LogWriter); !orderly {
+		h.mu = new(sync.Mutex)
+	}
+	return h
 }
 
 type logHandler struct {
@@ -44,7 +48,7 @@ type logHandler struct {
 	group  string // "" or "a.b."
 	fixed  []byte // the attributes of With, as they are written
 	lines  *sync.Pool
-	mu     *sync.Mutex // one line at a time
+	mu     *sync.Mutex // one line at a time; nil where out sees to that itself
 }
 
 func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool {
@@ -53,7 +57,6 @@ func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool {
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	p := h.lines.Get().(*[]byte)
-	b := (*p)[:0]
 	logger := h.logger
 	if h.group == "" {
 		r.Attrs(func(a slog.Attr) bool {
@@ -63,36 +66,90 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 			return a.Key != LoggerKey
 		})
 	}
-	if h.text {
-		b = r.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z07:00")
-		b = append(append(b, ' '), r.Level.String()...)
-		b = append(append(b, ' '), logger...)
-		b = appendPlain(append(b, ' '), r.Message)
-	} else {
-		b = r.Time.UTC().AppendFormat(append(b, `{"ts":"`...), "2006-01-02T15:04:05.000000Z07:00")
-		b = append(append(b, `","level":"`...), r.Level.String()...)
-		b = appendJSON(append(b, `","logger":`...), logger)
-		b = appendJSON(append(b, `,"message":`...), r.Message)
-	}
-	b = append(b, h.fixed...)
+	b := h.begin((*p)[:0], r.Time, r.Level, logger)
+	b = h.appendMessage(b, r.Message)
+	b = h.endMessage(b)
 	r.Attrs(func(a slog.Attr) bool {
 		if h.group != "" || a.Key != LoggerKey {
 			b = h.appendAttr(b, h.group, a)
 		}
 		return true
 	})
+	return h.emit(p, b)
+}
+
+// begin writes a line up to its message, which follows by appendMessage, in as many pieces as it has, and endMessage.
+func (h *logHandler) begin(b []byte, at time.Time, level slog.Level, logger string) []byte {
+	if h.text {
+		b = at.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z07:00")
+		b = append(append(b, ' '), level.String()...)
+		b = append(append(b, ' '), logger...)
+		return append(b, ' ')
+	}
+	b = appendInstant(append(b, `{"ts":"`...), at)
+	b = append(append(b, `","level":"`...), level.String()...)
+	b = appendJSON(append(b, `","logger":`...), logger)
+	return append(b, `,"message":"`...)
+}
+
+func (h *logHandler) appendMessage(b []byte, piece string) []byte {
+	if h.text {
+		return appendPlain(b, piece)
+	}
+	return appendEscaped(b, piece)
+}
+
+func (h *logHandler) endMessage(b []byte) []byte {
+	if !h.text {
+		b = append(b, '"')
+	}
+	return append(b, h.fixed...)
+}
+
+// emit ends the line b and writes it. p is where b came from.
+func (h *logHandler) emit(p *[]byte, b []byte) error {
 	if !h.text {
 		b = append(b, '}')
 	}
 	b = append(b, '\n')
-	h.mu.Lock()
+	if h.mu != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+	}
 	_, err := h.out.Write(b)
-	h.mu.Unlock()
 	if cap(b) <= 16<<10 {
 		*p = b
 		h.lines.Put(p)
 	}
 	return err
+}
+
+// appendInstant writes RFC 3339 with microseconds in UTC, as time's AppendFormat would in three times the time.
+func appendInstant(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return t.AppendFormat(b, "2006-01-02T15:04:05.000000Z07:00")
+	}
+	hour, minute, second := t.Clock()
+	b = append(appendDigits(b, year, 4), '-')
+	b = append(appendDigits(b, int(month), 2), '-')
+	b = append(appendDigits(b, day, 2), 'T')
+	b = append(appendDigits(b, hour, 2), ':')
+	b = append(appendDigits(b, minute, 2), ':')
+	b = append(appendDigits(b, second, 2), '.')
+	return append(appendDigits(b, t.Nanosecond()/1000, 6), 'Z')
+}
+
+// appendDigits writes n, not negative, with so many digits.
+func appendDigits(b []byte, n, digits int) []byte {
+	const zeros = "000000"
+	b = append(b, zeros[:digits]...)
+	for at := len(b) - 1; n > 0; at-- {
+		b[at] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
 }
 
 func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
@@ -222,10 +279,12 @@ func valueText(v slog.Value) string {
 	return v.String()
 }
 
-// appendJSON writes a JSON string. Invalid UTF-8 becomes U+FFFD.
-func appendJSON(b []byte, s string) []byte {
+// appendJSON writes a JSON string.
+func appendJSON(b []byte, s string) []byte { return append(appendEscaped(append(b, '"'), s), '"') }
+
+// appendEscaped writes what stands between the quotes of a JSON string. Invalid UTF-8 becomes U+FFFD.
+func appendEscaped(b []byte, s string) []byte {
 	const hexDigits = "0123456789abcdef"
-	b = append(b, '"')
 	from := 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -262,5 +321,5 @@ func appendJSON(b []byte, s string) []byte {
 		i++
 		from = i
 	}
-	return append(append(b, s[from:]...), '"')
+	return append(b, s[from:]...)
 }

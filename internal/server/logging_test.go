@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -28,7 +29,7 @@ func TestAccessLog(t *testing.T) {
 		}),
 	})
 	s.do("GET", "/door?token=secret", "X-Request-ID", "id-1", "Authorization", "Token secret")
-	want := `{"ts":"2026-11-23T14:30:00.132456Z","level":"INFO","logger":"openway.request","message":"GET /door 418 3ms",` +
+	want := `{"ts":"2026-11-23T14:30:00.129456Z","level":"INFO","logger":"openway.request","message":"GET /door 418 3ms",` +
 		`"request_id":"id-1","method":"GET","path":"/door","status":418,"duration_ms":3,"user_id":7,"gate":"front"}` + "\n"
 	if log.String() != want {
 		t.Errorf("the line is\n%swant\n%s", log, want)
@@ -93,6 +94,74 @@ func TestLogHandler(t *testing.T) {
 	if got, want := out.String(), " DEBUG l hello\\n\\x1b[31m a=\"one two\" b=plain c=\"\" d=\"\\x1b\"\n"; !strings.HasSuffix(got, want) {
 		t.Errorf("the text is %q, want it to end with %q", got, want)
 	}
+}
+
+func TestInstantsOfLines(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range 10_000 {
+		at := time.UnixMicro(rnd.Int64N(300_000_000_000_000_000) - 70_000_000_000_000_000).In(time.FixedZone("", 3*60*60)) // 249 BC to 9475, and some beyond
+		if i%10 == 0 {
+			at = at.Truncate(24 * time.Hour).Add(time.Duration(rnd.IntN(3)-1) * time.Microsecond)
+		}
+		if got, want := string(appendInstant(nil, at)), at.UTC().Format("2006-01-02T15:04:05.000000Z07:00"); got != want {
+			t.Fatalf("appendInstant(%v) = %s, want %s", at, got, want)
+		}
+	}
+}
+
+// On a busy site lines are written together; the first one does not wait for others, and none waits long.
+func TestLinesAreGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := new(writes)
+		w := NewLogWriter(out, JSONLog)
+		_, _ = w.Write([]byte("first\n"))
+		synctest.Wait()
+		if got := out.take(); len(got) != 1 || got[0] != "first\n" {
+			t.Errorf("at once: %q, want the first line", got)
+		}
+		for range 3 {
+			_, _ = w.Write([]byte("more\n"))
+		}
+		synctest.Wait()
+		if got := out.take(); len(got) != 0 {
+			t.Errorf("before the time is up: %q, want nothing", got)
+		}
+		<-time.After(logGather)
+		synctest.Wait()
+		if got := out.take(); len(got) != 1 || got[0] != "more\nmore\nmore\n" {
+			t.Errorf("then: %q, want three lines in one write", got)
+		}
+		<-time.After(time.Hour)
+		_, _ = w.Write([]byte("rested\n"))
+		synctest.Wait()
+		if got := out.take(); len(got) != 1 || got[0] != "rested\n" {
+			t.Errorf("after a rest: %q, want the line at once", got)
+		}
+		if !w.Close(time.Second) {
+			t.Error("Close gave up")
+		}
+	})
+}
+
+// writes remembers each write.
+type writes struct {
+	mu  sync.Mutex
+	got []string
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.got = append(w.got, string(p))
+	return len(p), nil
+}
+
+func (w *writes) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	got := w.got
+	w.got = nil
+	return got
 }
 
 // The JSON must be what encoding/json reads, whatever the strings hold.

@@ -10,9 +10,14 @@ import (
 // logBacklog is how many bytes of log lines may wait for a slow reader before lines are dropped: several seconds of a busy site.
 const logBacklog = 4 << 20
 
+// logGather is how long lines that follow upon others wait to be written together: on a busy site a system call for each, and the switch
+// to the goroutine that makes it, would cost more than the lines.
+const logGather = 5 * time.Millisecond
+
 // LogWriter stands between the log and a pipe that somebody may have stopped reading: a stalled log must not stall the gates.
-// Write copies the line and returns at once; one goroutine writes in the background. When the backlog is full, lines are dropped and
-// counted, and the count is reported when the reader comes back.
+// Write copies the line and returns at once; one goroutine writes in the background: the first line at once, and what comes within
+// the next few milliseconds together. When the backlog is full, lines are dropped and counted, and the count is reported when the
+// reader comes back.
 type LogWriter struct {
 	out    io.Writer
 	format LogFormat // of the report of dropped lines
@@ -24,6 +29,7 @@ type LogWriter struct {
 	dropped int64 // since the last report
 	total   int64
 	closed  bool
+	awake   bool // the goroutine will look at pending without being told
 
 	wake chan struct{} // something is pending, or closed
 	done chan struct{} // the goroutine has ended
@@ -52,8 +58,12 @@ func (w *LogWriter) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	w.pending = append(w.pending, p...)
+	asleep := !w.awake
+	w.awake = true
 	w.mu.Unlock()
-	w.signal()
+	if asleep {
+		w.signal()
+	}
 	return len(p), nil
 }
 
@@ -90,35 +100,51 @@ func (w *LogWriter) Close(wait time.Duration) bool {
 
 func (w *LogWriter) run() {
 	defer close(w.done)
+	gather := time.NewTimer(logGather)
+	defer gather.Stop()
 	for range w.wake {
-		for {
-			w.mu.Lock()
-			lines, dropped, closed := w.pending, w.dropped, w.closed
-			w.pending, w.spare = w.spare[:0], nil
-			w.dropped = 0
-			w.mu.Unlock()
-			if len(lines) == 0 && dropped == 0 {
-				if closed {
-					return
-				}
-				w.giveBack(lines)
-				break
-			}
-			if len(lines) > 0 {
-				_, _ = w.out.Write(lines) // nowhere to complain
-			}
-			w.giveBack(lines)
-			if dropped > 0 {
-				w.report(dropped)
+		for w.writePending() {
+			gather.Reset(logGather)
+			select {
+			case <-gather.C:
+			case <-w.wake: // closed
 			}
 		}
+		w.mu.Lock()
+		ended := w.closed && len(w.pending) == 0 && w.dropped == 0
+		w.mu.Unlock()
+		if ended {
+			return
+		}
 	}
+}
+
+// writePending writes what is pending. It reports whether there was something; if not, the next line wakes the goroutine.
+func (w *LogWriter) writePending() bool {
+	w.mu.Lock()
+	lines, dropped := w.pending, w.dropped
+	if len(lines) == 0 && dropped == 0 {
+		w.awake = false
+		w.mu.Unlock()
+		return false
+	}
+	w.pending, w.spare = w.spare[:0], nil
+	w.dropped = 0
+	w.mu.Unlock()
+	if len(lines) > 0 {
+		_, _ = w.out.Write(lines) // nowhere to complain
+	}
+	w.giveBack(lines)
+	if dropped > 0 {
+		w.report(dropped)
+	}
+	return true
 }
 
 // giveBack keeps the larger of the two buffers for the next turn.
 func (w *LogWriter) giveBack(lines []byte) {
 	w.mu.Lock()
-	if cap(lines) > cap(w.spare) && cap(lines) <= 256<<10 {
+	if cap(lines) > cap(w.spare) && cap(lines) <= 1<<20 {
 		w.spare = lines[:0]
 	}
 	w.mu.Unlock()

@@ -99,7 +99,7 @@ func (s *Server) finish(rec *recorder, r *http.Request, start time.Time) {
 	if p != nil {
 		again = s.recovered(rec, r, p)
 	}
-	s.logAccess(rec, r, s.now().Sub(start), p != nil)
+	s.logAccess(rec, r, start, s.now(), p != nil)
 	if p == nil { // what a panicking handler left running may still hold its writer: let that one go
 		s.release(rec)
 	}

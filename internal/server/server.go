@@ -117,7 +117,7 @@ func New(c Config) (*Server, error) {
 		patience: orDefault(c.DrainTimeout, 8*time.Second),
 	}
 	s.recorders.New = func() any { return new(recorder) }
-	s.conns.states = make(map[net.Conn]http.ConnState)
+	s.conns.all = make(map[*conn]struct{})
 	s.http = &http.Server{
 		ConnState:         s.conns.note,
 		Handler:           s,
@@ -157,6 +157,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		}
 		served <- s.http.Serve(gate)
 	}()
+	ended := make(chan struct{})
+	defer close(ended)
+	go s.conns.look(ended)
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving on %s: %w", l.Addr(), err)

@@ -34,10 +34,24 @@ type dialect interface {
 	sizeOf() string
 	// unixSeconds is an SQL expression for a timestamp column of goose's.
 	unixSeconds(column string) string
+	// place is a query for the schema that tables are in, and PostgreSQL's major version.
+	place() string
+	// listTables is a query for the names of the tables in the schema $1, and listColumns for the writable columns of its table $2.
+	listTables() string
+	listColumns() string
 	// requestIs is the condition that events are of the request ?, as an index can answer it.
 	requestIs() string
 	// moveSequence makes the next id of a table follow its highest, after rows came with ids.
 	moveSequence(tx *Tx, table string) error
+	// lastID is the highest id of a table that was ever given; keepIDs makes the next one higher than last, and than all that were given.
+	lastID(tx *Tx, table string) (int64, error)
+	keepIDs(tx *Tx, table string, last int64) error
+	// lastIDs are the highest ids that were given in the tables (SQLite) or by the sequences (PostgreSQL) of a schema, by their names, and
+	// setLastID makes the next one follow another id.
+	lastIDs(tx *Tx, schema string) (map[string]int64, error)
+	setLastID(tx *Tx, schema, name string, id int64) error
+	// unreadable reports whether err says that a table is not as it should be, and not that the database cannot be used now.
+	unreadable(err error) bool
 	// fault gives an error of the driver its kind: access.ErrNotFound for no row, access.ErrUnavailable when the database
 	// cannot be used now. Other errors, and errors that have a kind, stay as they are.
 	fault(err error) error
@@ -89,6 +103,10 @@ const poolClosed = "sql: database is closed"
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", access.ErrUnavailable, err) }
 
+// quoteName and quoteText write a name and a text into a statement, where no parameter may stand.
+func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+func quoteText(text string) string { return `'` + strings.ReplaceAll(text, `'`, `''`) + `'` }
+
 type sqliteDialect struct{}
 
 func (sqliteDialect) name() string { return SQLite }
@@ -111,11 +129,57 @@ func (sqliteDialect) unixSeconds(column string) string {
 	return `CAST(strftime('%s', ` + column + `) AS INTEGER)`
 }
 
+func (sqliteDialect) place() string { return `SELECT '', 0` }
+
+// The names of a schema: main is the database itself, others were attached.
+func (sqliteDialect) listTables() string {
+	return `SELECT name FROM pragma_table_list WHERE schema = COALESCE(NULLIF($1, ''), 'main') AND type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name`
+}
+
+func (sqliteDialect) listColumns() string {
+	return `SELECT name FROM pragma_table_info($2, COALESCE(NULLIF($1, ''), 'main')) ORDER BY cid`
+}
+
 // requestIs needs no care: the index over the events is asked before (pageByIndex).
 func (sqliteDialect) requestIs() string { return `request_id = ?` }
 
 // moveSequence has nothing to do: AUTOINCREMENT remembers the highest id that was ever given, by hand or not.
 func (sqliteDialect) moveSequence(*Tx, string) error { return nil }
+
+func (sqliteDialect) lastID(tx *Tx, table string) (last int64, err error) {
+	err = tx.queryRow(`SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = $1`, table).Scan(&last)
+	return last, err
+}
+
+func (sqliteDialect) keepIDs(tx *Tx, table string, last int64) error {
+	n, err := tx.exec(`UPDATE sqlite_sequence SET seq = MAX(seq, $1) WHERE name = $2`, last, table)
+	if err == nil && n == 0 && last > 0 {
+		_, err = tx.exec(`INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)`, table, last)
+	}
+	return err
+}
+
+func (sqliteDialect) lastIDs(tx *Tx, schema string) (map[string]int64, error) {
+	// A table that never had a row has no entry yet.
+	return tx.numbers(`SELECT t.name, COALESCE(s.seq, 0) FROM ` + schema + `.sqlite_schema t LEFT JOIN ` + schema + `.sqlite_sequence s ON s.name = t.name
+		WHERE t.type = 'table' AND t.sql LIKE '%AUTOINCREMENT%'`)
+}
+
+func (sqliteDialect) setLastID(tx *Tx, schema, name string, id int64) error {
+	n, err := tx.exec(`UPDATE `+schema+`.sqlite_sequence SET seq = $1 WHERE name = $2`, id, name)
+	if err == nil && n == 0 {
+		_, err = tx.exec(`INSERT INTO `+schema+`.sqlite_sequence (name, seq) VALUES ($2, $1)`, id, name)
+	}
+	return err
+}
+
+func (sqliteDialect) unreadable(err error) bool {
+	switch sqliteCode(err) & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR: // an ERROR is a statement that does not fit
+		return true
+	}
+	return false
+}
 
 func (sqliteDialect) fault(err error) error {
 	if e, ok := commonFault(err); ok {
@@ -178,6 +242,22 @@ func (postgresDialect) unixSeconds(column string) string {
 	return `CAST(EXTRACT(EPOCH FROM ` + column + `) AS BIGINT)`
 }
 
+func (postgresDialect) place() string {
+	return `SELECT COALESCE(current_schema(), ''), current_setting('server_version_num')::int / 10000`
+}
+
+// What belongs to an extension is not ours.
+func (postgresDialect) listTables() string {
+	return `SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+		ORDER BY c.relname`
+}
+
+func (postgresDialect) listColumns() string {
+	return `SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum`
+}
+
 func (postgresDialect) requestIs() string {
 	return `hashtext(request_id) = hashtext(?) AND request_id = ?`
 }
@@ -185,6 +265,37 @@ func (postgresDialect) requestIs() string {
 func (postgresDialect) moveSequence(tx *Tx, table string) error {
 	_, err := tx.exec(`SELECT setval(pg_get_serial_sequence('` + table + `', 'id'), (SELECT MAX(id) FROM ` + table + `))`)
 	return err
+}
+
+func (postgresDialect) lastID(tx *Tx, table string) (last int64, err error) {
+	err = tx.queryRow(`SELECT GREATEST(COALESCE(pg_sequence_last_value(pg_get_serial_sequence('` + table + `', 'id')::regclass), 0), (SELECT COALESCE(MAX(id), 0) FROM ` + table + `))`).Scan(&last)
+	return last, err
+}
+
+func (d postgresDialect) keepIDs(tx *Tx, table string, last int64) error {
+	given, err := d.lastID(tx, table)
+	if err != nil {
+		return err
+	}
+	if last = max(last, given); last == 0 {
+		return nil
+	}
+	_, err = tx.exec(`SELECT setval(pg_get_serial_sequence('`+table+`', 'id'), $1::bigint)`, last)
+	return err
+}
+
+func (postgresDialect) lastIDs(tx *Tx, schema string) (map[string]int64, error) {
+	return tx.numbers(`SELECT sequencename, COALESCE(last_value, 0) FROM pg_catalog.pg_sequences WHERE schemaname = $1`, schema)
+}
+
+func (postgresDialect) setLastID(tx *Tx, schema, name string, id int64) error {
+	_, err := tx.exec(`SELECT setval($1::regclass, $2)`, quoteName(schema)+"."+quoteName(name), id)
+	return err
+}
+
+func (postgresDialect) unreadable(err error) bool {
+	code := postgresCode(err)
+	return strings.HasPrefix(code, "42") || strings.HasPrefix(code, "XX") // a statement that does not fit, damage
 }
 
 func (postgresDialect) fault(err error) error {
@@ -233,6 +344,15 @@ func (postgresDialect) unknown(err error) bool {
 		return true
 	}
 	return !pgconn.SafeToRetry(err)
+}
+
+// postgresCode is the SQLSTATE in err, "" when it is no reply of PostgreSQL's.
+func postgresCode(err error) string {
+	var reply *pgconn.PgError
+	if errors.As(err, &reply) {
+		return reply.Code
+	}
+	return ""
 }
 
 // errNotSent: the connection was closed already when a statement was to be sent.

@@ -22,15 +22,30 @@ func (s *Store) LockForServing() (release func(), err error) {
 	if s.write == nil {
 		return func() {}, nil
 	}
-	path := s.opt.Database + ".lock"
+	return lockServing(s.opt.Database)
+}
+
+// lockServing takes the lock of LockForServing without opening the database.
+func lockServing(database string) (release func(), err error) {
+	path := database + ".lock"
 	release, err = fileLock(path)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("%s is served by another process already%s: stop it first", s.opt.Database, holder(path))
+		return nil, fmt.Errorf("%s is served by another process already%s: stop it first", database, holder(path))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("lock %s for serving: %w", s.opt.Database, err)
+		return nil, fmt.Errorf("lock %s for serving: %w", database, err)
 	}
 	return release, nil
+}
+
+// LockFile takes a lock on a file of its own, which it makes and leaves, until release or the end of this process. busy says that
+// another process has it, and which.
+func LockFile(path string) (release func(), busy string, err error) {
+	release, err = fileLock(path)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, "another process" + holder(path), nil
+	}
+	return release, "", err
 }
 
 // holder names the process that wrote its number into a lock file.
@@ -56,7 +71,11 @@ func fileLock(path string) (release func(), err error) {
 	if err := errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())+"\n")); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return func() { f.Close() }, nil //nolint:errcheck // closing is what releases it
+	return func() {
+		// Closing would not do while a process that is being started still has a copy of the descriptor.
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		f.Close() //nolint:errcheck // nothing was written that matters
+	}, nil
 }
 
 func writeAt(w io.WriterAt, text string) error {

@@ -157,6 +157,12 @@ func knownMigrations(engine string) ([]Migration, error) {
 	return all, nil
 }
 
+// NewestMigration is the newest step of an engine's schema that this program knows.
+func NewestMigration(engine string) int64 {
+	known, _ := knownMigrations(engine) // cannot fail: they are part of the program, and were numbered when it started
+	return known[len(known)-1].Version
+}
+
 // SchemaDigest is a hex digest of an engine's migrations: two programs with the same one make the same schema.
 func SchemaDigest(engine string) string {
 	h := sha256.New()
@@ -222,7 +228,7 @@ func (s *Store) applyMigrations(ctx context.Context, all []Migration, todo []str
 		}
 		defer db.Close()
 		dialect = goose.DialectSQLite3
-		if len(todo) < len(all) {
+		if len(todo) < len(all) && !s.opt.copied {
 			if err := s.copyBeside(ctx, db, todo[0]); err != nil {
 				return nil, err
 			}
@@ -250,18 +256,26 @@ func (s *Store) applyMigrations(ctx context.Context, all []Migration, todo []str
 // copyBeside copies the database, through SQLite, to a file that names the step which is about to come.
 func (s *Store) copyBeside(ctx context.Context, db *sql.DB, step string) error {
 	to := fmt.Sprintf("%s.before-%s-%s", s.opt.Database, step, s.now().Format("20060102T150405Z"))
+	if err := s.copyInto(ctx, db, to); err != nil {
+		return fmt.Errorf("copy the database before migrating: %w", err)
+	}
+	s.log.InfoContext(ctx, "copied the database before migrating", "copy", to)
+	return nil
+}
+
+// copyInto copies the database, through SQLite, to a file that is not there yet.
+func (s *Store) copyInto(ctx context.Context, db *sql.DB, to string) error {
 	// VACUUM INTO takes an empty file; made by us, it has our mode.
 	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return fmt.Errorf("copy the database before migrating: %w", err)
+		return err
 	}
 	if err := f.Close(); err != nil {
-		return fmt.Errorf("copy the database before migrating: %w", err)
+		return err
 	}
 	if _, err := db.ExecContext(ctx, `VACUUM INTO $1`, to); err != nil {
-		return fmt.Errorf("copy the database before migrating: %w", errors.Join(s.kind.fault(err), os.Remove(to)))
+		return errors.Join(s.kind.fault(err), os.Remove(to))
 	}
-	s.log.InfoContext(ctx, "copied the database before migrating", "copy", to)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,13 +20,17 @@ const (
 
 // The policy as decisions see it: only the living. The order of columns is that of the scan functions below.
 const (
-	selectPolicySite       = `SELECT default_release_ms FROM site WHERE id = 1`
-	selectPolicyGate       = `SELECT id, code, COALESCE(release_ms, 0) FROM gate WHERE deleted_at IS NULL`
-	selectPolicyUser       = `SELECT id, is_active FROM users WHERE deleted_at IS NULL`
-	selectPolicyMember     = `SELECT m.user_id, m.group_id FROM membership m JOIN users u ON u.id = m.user_id WHERE u.deleted_at IS NULL`
+	selectPolicySite   = `SELECT default_release_ms FROM site WHERE id = 1`
+	selectPolicyGate   = `SELECT id, code, COALESCE(release_ms, 0) FROM gate WHERE deleted_at IS NULL`
+	selectPolicyUser   = `SELECT id, is_active FROM users WHERE deleted_at IS NULL`
+	selectPolicyMember = `SELECT m.user_id, m.group_id FROM membership m JOIN users u ON u.id = m.user_id WHERE u.deleted_at IS NULL`
+	// A row for each user, not for each membership: handing rows over is what reading a great site is slow by.
+	selectPolicyMembers = `SELECT g.user_id, g.list
+		FROM (SELECT user_id, string_agg(CAST(group_id AS TEXT), ' ') AS list FROM membership GROUP BY user_id) g JOIN users u ON u.id = g.user_id
+		WHERE u.deleted_at IS NULL ORDER BY g.user_id`
 	selectPolicyPermission = `SELECT id, gate_id, COALESCE(user_id, 0), COALESCE(group_id, 0), allow, COALESCE(valid_from, 0), COALESCE(valid_until, 0)
 		FROM permission WHERE deleted_at IS NULL`
-	selectPolicyCredential = `SELECT id, user_id, COALESCE(device_id, 0), lookup, state, idle_expires, last_used_day, COALESCE(valid_from, 0), COALESCE(valid_until, 0)
+	selectPolicyCredential = `SELECT id, user_id, COALESCE(device_id, 0), lookup, state = 'inactive', idle_expires, last_used_day, COALESCE(valid_from, 0), COALESCE(valid_until, 0)
 		FROM credential WHERE deleted_at IS NULL AND state <> 'revoked'`
 )
 
@@ -44,29 +49,34 @@ func (s *Store) PolicyMark(ctx context.Context) (access.PolicyMark, error) {
 func (s *Store) LoadPolicy(ctx context.Context, sink access.PolicySink) (mark access.PolicyMark, err error) {
 	err = s.View(ctx, func(tx *Tx) error {
 		mark = tx.Mark
-		site, err := tx.policySite()
-		if err != nil {
-			return err
-		}
-		sink.Site(site)
-		if err := tx.policyGates("", sink.Gate); err != nil {
-			return err
-		}
-		if err := tx.policyUsers(" ORDER BY id", sink.User); err != nil {
-			return err
-		}
-		if err := tx.policyMembers(" ORDER BY m.user_id, m.group_id", sink.Member); err != nil {
-			return err
-		}
-		if err := tx.policyPermissions("", sink.Permission); err != nil {
-			return err
-		}
-		return tx.policyCredentials("", sink.Credential)
+		return tx.LoadPolicy(sink)
 	})
 	if err != nil {
 		return access.PolicyMark{}, fmt.Errorf("load the policy: %w", err)
 	}
 	return mark, nil
+}
+
+// LoadPolicy is Store.LoadPolicy as this transaction sees the policy, with what it has written itself.
+func (tx *Tx) LoadPolicy(sink access.PolicySink) error {
+	site, err := tx.policySite()
+	if err != nil {
+		return err
+	}
+	sink.Site(site)
+	if err := tx.policyGates("", sink.Gate); err != nil {
+		return err
+	}
+	if err := tx.policyUsers(" ORDER BY id", sink.User); err != nil {
+		return err
+	}
+	if err := tx.policyAllMembers(sink.Member); err != nil {
+		return err
+	}
+	if err := tx.policyPermissions("", sink.Permission); err != nil {
+		return err
+	}
+	return tx.policyCredentials(" ORDER BY id", sink.Credential) // as they lie on the disk: SQLite would go by an index otherwise, and fetch each row
 }
 
 // PolicyChanges returns the objects that changed after since, as they are now, with the newest mark, from one consistent
@@ -279,6 +289,28 @@ func (tx *Tx) policyMembers(rest string, tell func(userID, groupID int64)) error
 	})
 }
 
+// policyAllMembers tells every membership, ordered by user.
+func (tx *Tx) policyAllMembers(tell func(userID, groupID int64)) error {
+	return tx.each(selectPolicyMembers, nil, func(row scanner) error {
+		var user int64
+		var list sql.RawBytes
+		if err := row.Scan(&user, &list); err != nil {
+			return err
+		}
+		group := int64(0)
+		for _, c := range list {
+			if c == ' ' {
+				tell(user, group)
+				group = 0
+				continue
+			}
+			group = 10*group + int64(c-'0')
+		}
+		tell(user, group)
+		return nil
+	})
+}
+
 func (tx *Tx) policyPermissions(rest string, tell func(access.PolicyPermission)) error {
 	return tx.each(selectPolicyPermission+rest, nil, func(row scanner) error {
 		var p access.PolicyPermission
@@ -293,16 +325,14 @@ func (tx *Tx) policyPermissions(rest string, tell func(access.PolicyPermission))
 func (tx *Tx) policyCredentials(rest string, tell func(access.PolicyCredential)) error {
 	return tx.each(selectPolicyCredential+rest, nil, func(row scanner) error {
 		var c access.PolicyCredential
-		var lookup []byte
-		var state access.CredentialState
-		if err := row.Scan(&c.ID, &c.UserID, &c.DeviceID, &lookup, &state, &c.IdleExpires, &c.LastUsedDay, &c.ValidFrom, &c.ValidUntil); err != nil {
+		var lookup sql.RawBytes
+		if err := row.Scan(&c.ID, &c.UserID, &c.DeviceID, &lookup, &c.Inactive, &c.IdleExpires, &c.LastUsedDay, &c.ValidFrom, &c.ValidUntil); err != nil {
 			return err
 		}
 		if len(lookup) != len(c.Lookup) {
 			return fmt.Errorf("credential %d has a digest of %d bytes, want %d", c.ID, len(lookup), len(c.Lookup))
 		}
 		copy(c.Lookup[:], lookup)
-		c.Inactive = state == access.CredentialInactive
 		tell(c)
 		return nil
 	})

@@ -26,14 +26,19 @@ const walLimit = "33554432"
 
 // sqliteURI is the file as the driver wants it, whatever characters its name has.
 func sqliteURI(path string, readOnly bool) (string, error) {
+	pragmas := []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(FAST)", "journal_size_limit(" + walLimit + ")"}
+	if readOnly {
+		pragmas = append(pragmas, "query_only(1)")
+	}
+	return sqliteURIWith(path, pragmas...)
+}
+
+func sqliteURIWith(path string, pragmas ...string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
-	q := url.Values{"_pragma": {"busy_timeout(" + busyTimeout + ")", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(FAST)", "journal_size_limit(" + walLimit + ")"}}
-	if readOnly {
-		q.Add("_pragma", "query_only(1)")
-	}
+	q := url.Values{"_pragma": append([]string{"busy_timeout(" + busyTimeout + ")"}, pragmas...)}
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: q.Encode()}).String(), nil
 }
 
@@ -64,6 +69,12 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 	readURI, err := sqliteURI(path, true)
 	if err != nil {
 		return err
+	}
+	if s.opt.Building { // 16 MiB of cache: the writer is all there is
+		if writeURI, err = sqliteURIWith(path, "journal_mode(OFF)", "synchronous(OFF)", "foreign_keys(1)", "cache_size(-16384)"); err != nil {
+			return err
+		}
+		readURI = writeURI
 	}
 	w, err := sql.Open("sqlite", writeURI)
 	if err != nil {

@@ -44,9 +44,13 @@ type Options struct {
 	Logger *slog.Logger
 	// Readers is how many connections may read at once; 0 means 4, or the number of processors when that is more.
 	Readers int
+	// Building says that an SQLite file is being made by this process alone and is thrown away when that fails: nothing is journaled or synced.
+	Building bool
 	// Zone (IANA) and RetentionDays (0 = keep all) seed the site's row when it is first made, and do nothing later.
 	Zone          string
 	RetentionDays int
+
+	copied bool // an SQLite file is a copy already: none is made before it is migrated
 }
 
 // Store is an open database. Its methods may be called from several goroutines.
@@ -135,32 +139,36 @@ func (s *Store) Close() error {
 // fn runs at most once. An error of fn is returned as it is; access.ErrOutcomeUnknown means that the commit's fate is unknown.
 func (s *Store) Change(ctx context.Context, actor access.Actor, fn func(*Tx) error) (mark access.PolicyMark, changed bool, err error) {
 	err = s.atDesk(ctx, func(tx *Tx) (bool, error) {
-		tx.Actor, tx.moves = actor, true
-		stamp, err := freshStamp()
-		if err != nil {
-			return false, err
-		}
-		var was access.PolicyMark
-		now := micros(tx.Now)
-		if err := tx.queryRow(`SELECT version, stamp FROM policy WHERE id = 1`+s.kind.forUpdate()).Scan(&was.Version, &was.Stamp); err != nil {
-			return false, fmt.Errorf("lock the policy: %w", s.kind.fault(err))
-		}
-		tx.Was, tx.Mark = was, access.PolicyMark{Version: was.Version + 1, Stamp: stamp}
-		if err := fn(tx); err != nil {
-			return false, err
-		}
-		if tx.recorded == 0 {
-			mark = was
-			return false, nil
-		}
-		_, err = tx.exec(`UPDATE policy SET version = $1, stamp = $2, changed_at = $3 WHERE id = 1`, tx.Mark.Version, tx.Mark.Stamp, now)
-		mark, changed = tx.Mark, true
-		return true, err
+		var err error
+		mark, changed, err = tx.change(actor, 1, fn)
+		return changed, err
 	})
 	if err != nil {
 		return access.PolicyMark{}, false, err
 	}
 	return mark, changed, nil
+}
+
+// change is what Change does within its transaction. step is how far the version moves: a version that no line of the audit bears
+// makes everybody who stands before it load the whole policy anew.
+func (tx *Tx) change(actor access.Actor, step int64, fn func(*Tx) error) (mark access.PolicyMark, changed bool, err error) {
+	tx.Actor, tx.moves = actor, true
+	stamp, err := freshStamp()
+	if err != nil {
+		return mark, false, err
+	}
+	if err := tx.queryRow(`SELECT version, stamp FROM policy WHERE id = 1`+tx.s.kind.forUpdate()).Scan(&tx.Was.Version, &tx.Was.Stamp); err != nil {
+		return mark, false, fmt.Errorf("lock the policy: %w", err)
+	}
+	tx.Mark = access.PolicyMark{Version: tx.Was.Version + step, Stamp: stamp}
+	if err := fn(tx); err != nil {
+		return mark, false, err
+	}
+	if tx.recorded == 0 {
+		return tx.Was, false, nil
+	}
+	_, err = tx.exec(`UPDATE policy SET version = $1, stamp = $2, changed_at = $3 WHERE id = 1`, tx.Mark.Version, tx.Mark.Stamp, micros(tx.Now))
+	return tx.Mark, err == nil, err
 }
 
 // Note runs fn in a write transaction that does not move the policy: audit lines of refused sign-ins and exports, session

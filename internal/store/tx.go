@@ -98,16 +98,12 @@ func (tx *Tx) readMark() error {
 // Record writes an audit line of this transaction; in a Change it is an entry of the policy feed as well, and replicas
 // will re-read the object it names. before and after hold only what differs, never a secret; nil is fine.
 func (tx *Tx) Record(object string, id int64, action string, before, after access.Fields) error {
-	detail := ""
-	if len(before) > 0 || len(after) > 0 {
-		b, err := json.Marshal(changeDetail{before, after})
-		if err != nil {
-			return fmt.Errorf("record %s of %s %d: %w", action, object, id, err)
-		}
-		detail = string(b)
+	detail, err := detailOf(before, after)
+	if err != nil {
+		return fmt.Errorf("record %s of %s %d: %w", action, object, id, err)
 	}
 	a := tx.Actor
-	_, err := tx.exec(`INSERT INTO change (version, stamp, at, actor_kind, actor_user_id, actor_label, address, request_id, session_id, object, object_id, action, detail)
+	_, err = tx.exec(`INSERT INTO change (version, stamp, at, actor_kind, actor_user_id, actor_label, address, request_id, session_id, object, object_id, action, detail)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 		tx.Mark.Version, tx.Mark.Stamp, micros(tx.Now), a.Kind, orNull(a.UserID), a.Label, a.Address, a.RequestID, orNull(a.SessionID), object, id, action, detail)
 	if err != nil {
@@ -121,6 +117,15 @@ func (tx *Tx) Record(object string, id int64, action string, before, after acces
 type changeDetail struct {
 	Before access.Fields `json:"before,omitempty"`
 	After  access.Fields `json:"after,omitempty"`
+}
+
+// detailOf is the column of two sides of a change.
+func detailOf(before, after access.Fields) (string, error) {
+	if len(before)+len(after) == 0 {
+		return "", nil
+	}
+	b, err := json.Marshal(changeDetail{before, after})
+	return string(b), err
 }
 
 // micros is t as the database keeps instants: Unix microseconds UTC.

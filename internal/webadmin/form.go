@@ -27,7 +27,7 @@ type field struct {
 	Focus        bool // has the focus when the page opens
 	Max          int  // characters; 0 = any number
 
-	Choices []choice // of the part "select"
+	Choices []option // of the part "select"
 }
 
 // faults puts what is wrong into the fields that it concerns and returns the rest as sentences for the head of the form.

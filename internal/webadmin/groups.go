@@ -316,26 +316,3 @@ func (a *Admin) groupGatesFound(r *http.Request, g access.Group, text string) ([
 	}
 	return list, nil
 }
-
-func (a *Admin) addMember(w http.ResponseWriter, r *http.Request) error {
-	v, ctx := visitOf(r), r.Context()
-	if err := readForm(r); err != nil {
-		return err
-	}
-	g, err := a.groupOf(r)
-	if err != nil {
-		return err
-	}
-	id, err := sentID(r, "user")
-	if err != nil {
-		return err
-	}
-	u, err := a.desk.User(ctx, id)
-	if err != nil {
-		return err
-	}
-	if err := a.desk.AddMember(ctx, v.actor(), g.ID, u.ID); err != nil {
-		return err
-	}
-	return v.done(w, r, groupPath(g.ID)+searched("who", sent(r, "text")), "flash.joined", fullName(u), g.Name)
-}

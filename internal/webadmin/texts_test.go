@@ -79,12 +79,6 @@ func dynamicTexts() map[string][]string {
 	all["state."] = []string{"active", "inactive", "revoked"}
 	all["ended."] = []string{"admin", "deleted", "device", "idle", "lost", "password", "rotated"}
 	all["field."] = auditFields()
-	for _, c := range []registry.Cause{
-		registry.CauseSuspended, registry.CauseNotYet, registry.CauseOver, registry.CauseTakenAway, registry.CauseNoPermission, registry.CauseDevice, registry.CauseUserInactive,
-		registry.CauseUserDeleted, registry.CauseTokenNotYet, registry.CauseTokenOver, registry.CauseTokenIdle, registry.CauseTokenEnded,
-	} {
-		all["refused."] = append(all["refused."], string(c))
-	}
 	return all
 }
 

@@ -26,7 +26,7 @@ type userPage struct {
 	Lost      string // where a lost phone is reported; "" = there is none
 
 	Groups []groupChip
-	Join   []choice // groups to add the person to
+	Join   []option // groups to add the person to
 
 	Gates []reach
 	Pager pager // of the gates
@@ -37,7 +37,7 @@ type userPage struct {
 	Tokens     []tokenRow
 	MoreTokens bool
 
-	Events []pastRow
+	Events []eventRow
 	Log    string // all of their events
 }
 
@@ -100,16 +100,6 @@ type tokenRow struct {
 	Until   string
 }
 
-// pastRow is an event of a person.
-type pastRow struct {
-	Path    string
-	At      moment
-	Gate    string
-	Outcome access.Outcome
-	Why     string
-	Count   int
-}
-
 // How many of them the page of a person shows.
 const (
 	gatesShown  = 20
@@ -150,9 +140,11 @@ func (a *Admin) userPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if p.Events, err = a.pastRows(r, page.Events); err != nil {
+	named, err := a.desk.ObjectsOfEvents(ctx, page.Events)
+	if err != nil {
 		return err
 	}
+	p.Events = v.eventRows(page.Events, named)
 	if p.Gate != "" {
 		if p.Found, err = a.gatesFound(r, u, p.Gate); err != nil {
 			return err
@@ -217,7 +209,7 @@ func (a *Admin) fillCarried(r *http.Request, p *userPage) error {
 		names[d.ID] = v.deviceName(d)
 		row := deviceRow{Path: devicePath(d.ID), Name: v.deviceName(d), Android: d.AndroidDeviceID, Preview: d.TokenPreview, Active: d.Active}
 		if d.Active {
-			row.Lost = fmt.Sprintf("%sdevices/%d/lost/", userPath(p.User.ID), d.ID)
+			row.Lost = devicePath(d.ID) + "lost/"
 			if p.Lost == "" {
 				p.Lost = row.Lost
 			} else if p.Lost != row.Lost {
@@ -273,36 +265,6 @@ func (v *visit) lastUsed(days int) string {
 		return v.t("user.used.yesterday")
 	}
 	return v.t("user.used.day", day(v.lang, time.Unix(int64(days)*24*60*60, 0).UTC()))
-}
-
-// pastRows puts the events of a person into words. Names are those of today.
-func (a *Admin) pastRows(r *http.Request, events []access.Event) ([]pastRow, error) {
-	v := visitOf(r)
-	named, err := a.desk.ObjectsOfEvents(r.Context(), events)
-	if err != nil {
-		return nil, err
-	}
-	var rows []pastRow
-	for _, e := range events {
-		rows = append(rows, pastRow{
-			Path: eventPath(e.ID), At: v.moment(e.At), Gate: v.gateThen(e, named), Outcome: e.Decision, Why: v.reason(e.Reason), Count: e.Count,
-		})
-	}
-	return rows, nil
-}
-
-// gateThen is the gate of an event.
-func (v *visit) gateThen(e access.Event, named registry.Objects) string {
-	g, ok := named.Gates[e.GateID]
-	switch {
-	case !ok && e.PresentedGate != "":
-		return e.PresentedGate
-	case !ok:
-		return v.reason(access.UnknownGate)
-	case g.Name != "":
-		return g.Name
-	}
-	return g.Code
 }
 
 // gatesFound finds gates by any part of their names, and says of each whether the person would pass now.

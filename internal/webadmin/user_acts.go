@@ -5,12 +5,13 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/registry"
 )
 
-// What is done on the page of a person: groups, permissions, tokens, a lost phone. The permissions of a group are changed in the same way on its own page.
+// What is done on the page of a person: groups, tokens, a gate to pass. (What is done to permissions stands in permissions.go, to phones in devices.go.)
 
 // numberOf reads an id.
 func numberOf(s string) (id int64, ok bool) {
@@ -27,30 +28,53 @@ func sentID(r *http.Request, name string) (int64, error) {
 	return id, nil
 }
 
+// idOf is the id of something that the path names, or else the form.
+func idOf(r *http.Request, name string) (int64, error) {
+	if r.PathValue(name) != "" {
+		return pathID(r, name)
+	}
+	return sentID(r, name)
+}
+
+// membership is the person and the group that the path and the form name, and the page that the form stands on.
+func (a *Admin) membership(r *http.Request) (u access.User, g access.Group, page string, err error) {
+	userID, err := idOf(r, "user")
+	if err != nil {
+		return u, g, "", err
+	}
+	groupID, err := idOf(r, "group")
+	if err != nil {
+		return u, g, "", err
+	}
+	if u, err = a.desk.User(r.Context(), userID); err != nil {
+		return u, g, "", err
+	}
+	if g, err = a.desk.Group(r.Context(), groupID); err != nil {
+		return u, g, "", err
+	}
+	if strings.HasPrefix(r.URL.Path, groupPath(g.ID)) {
+		return u, g, groupPath(g.ID), nil
+	}
+	return u, g, userPath(u.ID), nil
+}
+
+// joinGroup adds a person to a group, from the page of either.
 func (a *Admin) joinGroup(w http.ResponseWriter, r *http.Request) error {
 	v := visitOf(r)
 	if err := readForm(r); err != nil {
 		return err
 	}
-	u, err := a.userOf(r)
-	if err != nil {
-		return err
+	if r.PathValue("user") != "" && sent(r, "group") == "" {
+		return v.sorry(w, r, "/admin/users/"+r.PathValue("user")+"/", "flash.bulk_no_group")
 	}
-	if sent(r, "group") == "" {
-		return v.sorry(w, r, userPath(u.ID), "flash.bulk_no_group")
-	}
-	id, err := sentID(r, "group")
-	if err != nil {
-		return err
-	}
-	g, err := a.desk.Group(r.Context(), id)
+	u, g, page, err := a.membership(r)
 	if err != nil {
 		return err
 	}
 	if err := a.desk.AddMember(r.Context(), v.actor(), g.ID, u.ID); err != nil {
 		return err
 	}
-	return v.done(w, r, userPath(u.ID), "flash.joined", fullName(u), g.Name)
+	return v.done(w, r, page+searched("who", sent(r, "text")), "flash.joined", fullName(u), g.Name)
 }
 
 // leaveGroup takes a person out of a group, from the page of either.
@@ -59,26 +83,14 @@ func (a *Admin) leaveGroup(w http.ResponseWriter, r *http.Request) error {
 	if err := readForm(r); err != nil {
 		return err
 	}
-	u, err := a.userOf(r)
-	if err != nil {
-		return err
-	}
-	id, err := pathID(r, "group")
-	if err != nil {
-		return err
-	}
-	g, err := a.desk.Group(r.Context(), id)
+	u, g, page, err := a.membership(r)
 	if err != nil {
 		return err
 	}
 	if err := a.desk.RemoveMember(r.Context(), v.actor(), g.ID, u.ID); err != nil {
 		return err
 	}
-	to := userPath(u.ID)
-	if sent(r, "from") == "group" {
-		to = groupPath(g.ID)
-	}
-	return v.done(w, r, to, "flash.left", fullName(u), g.Name)
+	return v.done(w, r, page, "flash.left", fullName(u), g.Name)
 }
 
 // searched brings a box back as it was.
@@ -128,69 +140,6 @@ func (a *Admin) openGate(w http.ResponseWriter, r *http.Request) error {
 	return v.done(w, r, h.path+searched("gate", sent(r, "text")), "flash.let_in", h.name, gateName(g))
 }
 
-// heldPermission is the permission that the path names, if it is that of the person or group that it names.
-func (a *Admin) heldPermission(r *http.Request) (h holder, p access.Permission, gate string, err error) {
-	if h, err = a.holderOf(r); err != nil {
-		return h, p, "", err
-	}
-	id, err := pathID(r, "permission")
-	if err != nil {
-		return h, p, "", err
-	}
-	if p, err = a.desk.Permission(r.Context(), id); err != nil {
-		return h, p, "", err
-	}
-	if p.UserID != h.userID || p.GroupID != h.groupID {
-		return h, p, "", fmt.Errorf("permission %d is another's: %w", id, access.ErrNotFound)
-	}
-	g, err := a.desk.Gate(r.Context(), p.GateID)
-	return h, p, gateName(g), err
-}
-
-func (a *Admin) suspendHeld(w http.ResponseWriter, r *http.Request) error {
-	return a.allowHeld(w, r, false, "flash.suspended")
-}
-
-func (a *Admin) resumeHeld(w http.ResponseWriter, r *http.Request) error {
-	return a.allowHeld(w, r, true, "flash.resumed")
-}
-
-func (a *Admin) allowHeld(w http.ResponseWriter, r *http.Request, allow bool, told string) error {
-	v := visitOf(r)
-	if err := readForm(r); err != nil {
-		return err
-	}
-	seen, err := sentVersion(r)
-	if err != nil {
-		return err
-	}
-	h, p, gate, err := a.heldPermission(r)
-	if err != nil {
-		return err
-	}
-	p.Allow, p.Version = allow, seen
-	_, err = a.desk.UpdatePermission(r.Context(), v.actor(), p)
-	if overtaken(err) {
-		return v.sorry(w, r, h.path, "flash.permission_changed", h.name)
-	}
-	if err != nil {
-		return err
-	}
-	return v.done(w, r, h.path, told, h.name, gate)
-}
-
-func (a *Admin) removeHeld(w http.ResponseWriter, r *http.Request) error {
-	v := visitOf(r)
-	h, p, gate, err := a.heldPermission(r)
-	if err != nil {
-		return err
-	}
-	if err := a.desk.RevokePermission(r.Context(), v.actor(), p.ID); err != nil {
-		return err
-	}
-	return v.done(w, r, h.path, "flash.removed", h.name, gate)
-}
-
 // revokeToken ends one token of a person.
 func (a *Admin) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	v, ctx := visitOf(r), r.Context()
@@ -238,51 +187,4 @@ func (a *Admin) revokeTokens(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return v.done(w, r, userPath(u.ID)+"#tokens", "flash.tokens_revoked", number(v.lang, n))
-}
-
-// deviceOf is the device that the path names, if it is that person's.
-func (a *Admin) deviceOf(r *http.Request) (access.User, access.Device, error) {
-	u, err := a.userOf(r)
-	if err != nil {
-		return u, access.Device{}, err
-	}
-	id, err := pathID(r, "device")
-	if err != nil {
-		return u, access.Device{}, err
-	}
-	d, err := a.desk.Device(r.Context(), id)
-	if err == nil && d.UserID != u.ID {
-		err = fmt.Errorf("device %d is not user %d's: %w", id, u.ID, access.ErrNotFound)
-	}
-	return u, d, err
-}
-
-// confirmLost says what reporting a phone lost does.
-func (a *Admin) confirmLost(w http.ResponseWriter, r *http.Request) error {
-	u, d, err := a.deviceOf(r)
-	if err != nil {
-		return err
-	}
-	v := visitOf(r)
-	tokens, err := a.desk.Tokens(r.Context(), registry.TokenFilter{UserID: u.ID, DeviceID: d.ID, Kind: access.UserToken, Limit: 1000})
-	if err != nil {
-		return err
-	}
-	return a.render(w, "confirm", &confirmPage{
-		frame: v.frame("people", v.t("user.lost.title", v.deviceName(d))), Lead: v.t("user.lost.lead", fullName(u)), Verb: v.t("user.lost.verb"), Version: d.Version, Back: userPath(u.ID),
-		Lines: []string{v.t("user.lost.device"), v.n("user.lost.tokens", len(tokens)), v.t("user.lost.others"), v.t("user.lost.found")},
-	})
-}
-
-func (a *Admin) reportLost(w http.ResponseWriter, r *http.Request) error {
-	v := visitOf(r)
-	u, d, err := a.deviceOf(r)
-	if err != nil {
-		return err
-	}
-	_, n, err := a.desk.LostDevice(r.Context(), v.actor(), d.ID)
-	if err != nil {
-		return err
-	}
-	return v.done(w, r, userPath(u.ID), "flash.lost", v.deviceName(d), number(v.lang, n))
 }

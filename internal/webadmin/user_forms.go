@@ -103,7 +103,7 @@ func (p *userForm) choose() {
 	pick := func(f *field, pairs ...string) {
 		f.Choices = nil
 		for i := 0; i < len(pairs); i += 2 {
-			f.Choices = append(f.Choices, choice{pairs[i], pairs[i+1], pairs[i] == f.Value})
+			f.Choices = append(f.Choices, option{pairs[i], pairs[i+1], pairs[i] == f.Value})
 		}
 	}
 	pick(&p.Language, "", p.t("users.language.any"), "en", "English", "ru", "Русский")
@@ -113,7 +113,7 @@ func (p *userForm) choose() {
 			p.Group.Choices[i].Chosen = p.Group.Choices[i].Value == p.Group.Value
 		}
 		if len(p.Group.Choices) > 0 {
-			p.Group.Choices = append([]choice{{"", p.t("users.first_group.none"), false}}, p.Group.Choices...)
+			p.Group.Choices = append([]option{{"", p.t("users.first_group.none"), false}}, p.Group.Choices...)
 		}
 	}
 }
@@ -256,6 +256,13 @@ func (a *Admin) updateUser(w http.ResponseWriter, r *http.Request) error {
 	if overtaken(err) {
 		if p.Conflict, err = a.whatChanged(r.Context(), v, access.ObjectUser, now.ID, seen, p.fields()...); err != nil {
 			return err
+		}
+		role, err := a.whatChanged(r.Context(), v, access.ObjectRole, now.ID, seen, &p.Role)
+		if err != nil {
+			return err
+		}
+		if p.Conflict.Changes = append(p.Conflict.Changes, role.Changes...); p.Conflict.Who == "" {
+			p.Conflict.Who, p.Conflict.When = role.Who, role.When
 		}
 		p.Version, p.Status = now.Version, http.StatusConflict
 		return a.renderUserForm(w, p)

@@ -2,10 +2,8 @@ package webadmin
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/openway-access/openway/internal/access"
-	"github.com/openway-access/openway/internal/registry"
 )
 
 // refusalsPage answers "why was this person refused?": the last refusals, each explained.
@@ -51,9 +49,9 @@ func (a *Admin) userRefusals(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		row := refusalRow{Path: eventPath(e.ID), At: v.moment(e.At), Gate: v.gateThen(e, x.Objects), Count: e.Count, Why: v.refusal(x), Sure: x.Certain}
+		row := refusalRow{Path: eventPath(e.ID), At: v.moment(e.At), Gate: v.gateOfEvent(e, x.Objects), Count: e.Count, Why: v.cause(x), Sure: x.Certain}
 		for _, g := range x.Grants {
-			row.Ways = append(row.Ways, v.grantThen(g, x.Objects))
+			row.Ways = append(row.Ways, v.through(g.Permission, x.Objects)+": "+v.grantState(g.Then))
 		}
 		now, known := tried[e.GateID]
 		if !known && e.GateID != 0 {
@@ -78,37 +76,4 @@ func (a *Admin) wouldPass(r *http.Request, gateID int64, u access.User) (row ref
 		row.Would, row.Now, err = a.tryUser(r, g, u)
 	}
 	return row, err
-}
-
-// refusal is why somebody was refused, as a sentence.
-func (v *visit) refusal(x registry.Explanation) string {
-	key := "refused." + string(x.Cause)
-	if _, ok := catalogue()[key]; ok {
-		return v.t(key)
-	}
-	return v.t("refused.other", v.reason(x.Event.Reason))
-}
-
-// grantThen is a permission as it stood when somebody was refused.
-func (v *visit) grantThen(g registry.GrantThen, named registry.Objects) string {
-	who := v.t("access.own")
-	if g.GroupID != 0 {
-		who = v.t("access.through", named.Groups[g.GroupID].Name)
-	}
-	then := ""
-	switch g.Then {
-	case registry.GrantSuspended:
-		then = v.t("refusals.suspended")
-	case registry.GrantNotYet:
-		then = v.t("access.later", v.minute(g.ValidFrom))
-	case registry.GrantOver:
-		then = v.t("access.over", v.minute(g.ValidUntil))
-	case registry.GrantGone:
-		then = v.t("refusals.gone")
-	case registry.GrantNone:
-		then = v.t("refusals.none_yet")
-	default:
-		return who
-	}
-	return strings.Join([]string{who, then}, ": ")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,9 +17,9 @@ type usersPage struct {
 	frame
 	Search string
 	State  string // "active", "inactive", "" = all
-	States []choice
+	States []option
 	Group  int64
-	Groups []choice
+	Groups []option
 	Users  []userRow
 	All    string // this page with everybody ticked
 	Picked bool   // everybody is
@@ -35,12 +36,6 @@ type userRow struct {
 	Active   bool
 }
 
-// choice is one of several that a control offers.
-type choice struct {
-	Value, Text string
-	Chosen      bool
-}
-
 // roleName is a role in words; "" for none.
 func (v *visit) roleName(r access.Role) string {
 	if !r.Known() {
@@ -53,22 +48,23 @@ func (v *visit) roleName(r access.Role) string {
 const mostChoices = 500
 
 // groupChoices offers groups. The one that is chosen is among them, if it is there at all.
-func (a *Admin) groupChoices(ctx context.Context, chosen int64) ([]choice, error) {
+func (a *Admin) groupChoices(ctx context.Context, chosen int64) ([]option, error) {
 	groups, err := a.desk.Groups(ctx, registry.GroupFilter{Limit: mostChoices})
 	if err != nil {
 		return nil, err
 	}
-	var list []choice
+	var list []option
 	there := chosen == 0
 	for _, g := range groups {
-		list = append(list, choice{strconv.FormatInt(g.ID, 10), g.Name, g.ID == chosen})
+		list = append(list, option{strconv.FormatInt(g.ID, 10), g.Name, g.ID == chosen})
 		there = there || g.ID == chosen
 	}
 	if !there {
 		if g, err := a.desk.Group(ctx, chosen); err == nil {
-			list = append(list, choice{strconv.FormatInt(g.ID, 10), g.Name, true})
+			list = append(list, option{strconv.FormatInt(g.ID, 10), g.Name, true})
 		}
 	}
+	slices.SortStableFunc(list, func(a, b option) int { return strings.Compare(access.Fold(a.Text), access.Fold(b.Text)) })
 	return list, nil
 }
 
@@ -104,7 +100,7 @@ func (a *Admin) userList(w http.ResponseWriter, r *http.Request) error {
 		p.State = ""
 	}
 	for _, s := range []struct{ value, text string }{{"", v.t("users.all")}, {"active", v.t("users.active")}, {"inactive", v.t("users.inactive")}} {
-		p.States = append(p.States, choice{with(r, "state", s.value), s.text, s.value == p.State})
+		p.States = append(p.States, option{with(r, "state", s.value), s.text, s.value == p.State})
 	}
 	var err error
 	if p.Groups, err = a.groupChoices(ctx, p.Group); err != nil {

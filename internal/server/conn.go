@@ -1,0 +1,270 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// conn is a client's connection as net/http holds it. It does what a net.Conn does, at less cost for each request:
+//
+//   - net/http moves a connection's deadlines six times a request. Here a deadline is only noted, and what the kernel's poller is told is an
+//     earlier one that stands from a request before: when that comes, the newer one is looked at.
+//   - While a handler works, net/http reads on, in a goroutine of its own, to learn whether the client has gone. That read (it is the only
+//     one of a single byte) is put off until the handler has worked for a while, which verify hardly ever does.
+//   - It remembers what the connection is doing, so that no table of all connections is written to twice a request.
+//
+// Should net/http change its ways, all that is lost is the saving.
+type conn struct {
+	net.Conn
+	state atomic.Int32 // the http.ConnState
+
+	mu          sync.Mutex
+	wake        sync.Cond // what a read that was put off waits for
+	read, write deadline
+	waiting     bool // a read was put off
+	stale       bool // and it was when the connections were last looked through
+	due         bool // it is to be made now
+	closed      bool
+}
+
+func newConn(c net.Conn) *conn {
+	w := &conn{Conn: c}
+	w.wake.L = &w.mu
+	return w
+}
+
+// deadline is one of the two of a connection.
+type deadline struct {
+	want  time.Time // as it was set last; zero = none
+	armed time.Time // as the socket knows it: not later than want, where that is set and the socket is in use
+	busy  int       // calls that use the socket
+}
+
+// late reports whether the armed deadline would let the wanted one pass.
+func (d *deadline) late() bool {
+	return !d.want.IsZero() && (d.armed.IsZero() || d.armed.After(d.want))
+}
+
+// set notes a deadline, and arms it if somebody would wait too long otherwise. conn.mu is held.
+func (d *deadline) set(t time.Time, arm func(time.Time) error) error {
+	d.want = t
+	if d.busy > 0 && d.late() {
+		d.armed = t
+		return arm(t)
+	}
+	return nil
+}
+
+// begin is called before the socket is used. conn.mu is held.
+func (d *deadline) begin(arm func(time.Time) error) error {
+	d.busy++
+	if d.late() {
+		d.armed = d.want
+		return arm(d.want)
+	}
+	return nil
+}
+
+// passed is called when the armed deadline has ended a use of the socket. It reports whether the wanted one has come; if not, that is armed.
+// conn.mu is held.
+func (d *deadline) passed(arm func(time.Time) error) (bool, error) {
+	if !d.want.IsZero() && !time.Now().Before(d.want) {
+		return true, nil
+	}
+	d.armed = d.want
+	return false, arm(d.want)
+}
+
+// Read reads from the client.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(p) == 1 {
+		if err := c.putOff(); err != nil {
+			return 0, err
+		}
+	}
+	return c.use(&c.read, c.Conn.SetReadDeadline, p, c.Conn.Read)
+}
+
+// Write writes to the client.
+func (c *conn) Write(p []byte) (int, error) {
+	return c.use(&c.write, c.Conn.SetWriteDeadline, p, c.Conn.Write)
+}
+
+// use calls do until it ends for another reason than a deadline that was moved meanwhile.
+func (c *conn) use(d *deadline, arm func(time.Time) error, p []byte, do func([]byte) (int, error)) (done int, err error) {
+	c.mu.Lock()
+	err = d.begin(arm)
+	c.mu.Unlock()
+	for err == nil {
+		var n int
+		n, err = do(p[done:])
+		done += n
+		if err == nil || !isTimeout(err) {
+			break
+		}
+		c.mu.Lock()
+		ended, armErr := d.passed(arm)
+		c.mu.Unlock()
+		if ended {
+			break
+		}
+		err = armErr
+		if err == nil && done == len(p) {
+			break
+		}
+	}
+	c.mu.Lock()
+	d.busy--
+	c.mu.Unlock()
+	return done, err
+}
+
+func isTimeout(err error) bool {
+	t, ok := err.(net.Error) //nolint:errorlint // what a socket returns is not wrapped in anything that hides it
+	return ok && t.Timeout()
+}
+
+// putOff waits until a read is called off by a deadline that has passed already, which is the usual end, or until it is due.
+func (c *conn) putOff() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.due && !c.closed {
+		if !c.read.want.IsZero() && !time.Now().Before(c.read.want) {
+			return os.ErrDeadlineExceeded
+		}
+		c.waiting = true
+		c.wake.Wait()
+		c.waiting = false
+	}
+	c.due, c.stale = false, false
+	return nil
+}
+
+// hurry makes a read due that was put off when it was called last, too.
+func (c *conn) hurry() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting && c.stale {
+		c.due = true
+		c.wake.Signal()
+	}
+	c.stale = c.waiting
+}
+
+// SetReadDeadline is net.Conn's.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting {
+		c.read.want = t
+		c.wake.Signal()
+		return nil
+	}
+	return c.read.set(t, c.Conn.SetReadDeadline)
+}
+
+// SetWriteDeadline is net.Conn's.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.write.set(t, c.Conn.SetWriteDeadline)
+}
+
+// SetDeadline is net.Conn's.
+func (c *conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// CloseWrite tells the client that nothing more comes, for net/http, which looks for it.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// Close is net.Conn's.
+func (c *conn) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.wake.Broadcast()
+	c.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// connections knows what each connection is doing. http.Server.Shutdown alone would drop requests that it reads after it was called,
+// without an answer: it must be called when none is under way.
+type connections struct {
+	mu  sync.Mutex
+	all map[*conn]struct{}
+}
+
+// note is told by net/http what becomes of a connection.
+func (s *connections) note(nc net.Conn, state http.ConnState) {
+	if wrapped, ok := nc.(interface{ NetConn() net.Conn }); ok { // of TLS
+		nc = wrapped.NetConn()
+	}
+	c, ok := nc.(*conn)
+	if !ok {
+		return
+	}
+	c.state.Store(int32(state))
+	switch state {
+	case http.StateNew:
+		s.mu.Lock()
+		s.all[c] = struct{}{}
+		s.mu.Unlock()
+	case http.StateClosed, http.StateHijacked:
+		s.mu.Lock()
+		delete(s.all, c)
+		s.mu.Unlock()
+	default:
+	}
+}
+
+// lookEvery is how often connections are looked through for reads that were put off. A client that goes away while it waits for its answer is
+// noticed after one to two of these.
+const lookEvery = 250 * time.Millisecond
+
+// look makes reads that were put off for a while, until done is closed.
+func (s *connections) look(done <-chan struct{}) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		for c := range s.all {
+			if http.ConnState(c.state.Load()) == http.StateActive {
+				c.hurry()
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// busy counts connections that are answered, and those that have not asked anything yet.
+func (s *connections) busy() (active, fresh int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		switch http.ConnState(c.state.Load()) {
+		case http.StateActive:
+			active++
+		case http.StateNew:
+			fresh++
+		default:
+		}
+	}
+	return active, fresh
+}
