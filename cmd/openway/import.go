@@ -23,7 +23,9 @@ type ImportCmd struct {
 }
 
 // Help is the example of --help.
-func (ImportCmd) Help() string { return "Example:\n\n    openway import django --from-dump nfc_access_2026-11-23.sql.gz --dry-run" }
+func (ImportCmd) Help() string {
+	return "Example:\n\n    openway import django --from-dump nfc_access_2026-11-23.sql.gz --dry-run"
+}
 
 // ImportDjangoCmd moves in from the Django service that this one replaces.
 type ImportDjangoCmd struct {
