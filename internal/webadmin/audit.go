@@ -217,6 +217,8 @@ func (v *visit) auditValue(c access.Change, name, value string, named registry.O
 		return v.word("credential.", value)
 	case "state":
 		return v.word("state.", value)
+	case "state_reason":
+		return v.word("ended.", value)
 	case "release_ms", "default_release_ms":
 		if id > 0 {
 			return v.release(int(id))

@@ -135,10 +135,11 @@ func cellStates() []registry.CellState {
 	return []registry.CellState{registry.CellAllowed, registry.CellSuspended, registry.CellNone}
 }
 
-// writeCell writes a cell. Its class is the state, data-v the version that was seen; of both, what is usual is left out.
+// writeCell writes a cell. Its class is the state, data-v the version that was seen; of both, what is usual is left out, and an
+// empty cell says nothing: most are, and each word would cost the browser.
 func writeCell(b *strings.Builder, c registry.Cell, words map[registry.CellState]string) {
 	if c.State == registry.CellNone && c.Dated == 0 {
-		b.WriteString("<td>" + words[registry.CellNone] + "</td>")
+		b.WriteString("<td></td>")
 		return
 	}
 	class, text := string(c.State), words[c.State]

@@ -40,6 +40,14 @@ func deskTexts() map[string]words {
 		"state.inactive": {"inactive", "неактивен"},
 		"state.revoked":  {"revoked", "отозван"},
 
+		"ended.admin":    {"by an administrator", "администратором"},
+		"ended.deleted":  {"deleted", "удаление"},
+		"ended.device":   {"the phone is revoked", "телефон отключён"},
+		"ended.idle":     {"not used for too long", "долго не использовался"},
+		"ended.lost":     {"phone lost", "телефон потерян"},
+		"ended.password": {"password changed", "смена пароля"},
+		"ended.rotated":  {"replaced by a new one", "заменён новым"},
+
 		"field.active":             {"Active", "Активен"},
 		"field.agent":              {"Browser", "Браузер"},
 		"field.allow":              {"Allows", "Разрешает"},

@@ -75,6 +75,7 @@ func dynamicTexts() map[string][]string {
 	}
 	all["device."] = []string{"active", "revoked"}
 	all["state."] = []string{"active", "inactive", "revoked"}
+	all["ended."] = []string{"admin", "deleted", "device", "idle", "lost", "password", "rotated"}
 	all["field."] = auditFields()
 	return all
 }

@@ -15,7 +15,7 @@
   let undone = null; // what the undo button does
 
   table.setAttribute("role", "grid");
-  table.classList.add("live");
+  table.classList.add("toggles");
   document.querySelector(".matrix-scroll").removeAttribute("tabindex"); // the cells have the focus now
   for (const hint of document.querySelectorAll(".needs-script")) hint.hidden = false;
 
@@ -23,14 +23,20 @@
   const groupOf = (cell) => cell.parentNode.cells[0].textContent;
   const gateOf = (cell) => heads[cell.cellIndex].textContent;
 
+  const wordOf = (cell) => cell.textContent || table.dataset.none;
+
   // One cell can be reached by Tab: the one that had the focus last.
   let current = rows[0].cells[1];
   current.tabIndex = 0;
+  // Readers of the screen name the row and the column themselves; only an empty cell needs a word.
+  const name = (cell) => cell.textContent ? cell.removeAttribute("aria-label") : cell.setAttribute("aria-label", table.dataset.none);
+  name(current);
   const go = (row, column) => {
     const to = rows[Math.max(0, Math.min(row, rows.length - 1))].cells[Math.max(1, Math.min(column, heads.length - 1))];
     current.tabIndex = -1;
     current = to;
     current.tabIndex = 0;
+    name(current);
     current.focus();
   };
 
@@ -55,7 +61,8 @@
   const show = (cell, answer) => {
     cell.className = answer.state === "none" && !answer.dated ? "" : answer.state + (answer.dated ? " mixed" : "");
     cell.dataset.v = answer.seen;
-    cell.textContent = answer.word;
+    cell.textContent = answer.state === "none" && !answer.dated ? "" : answer.word;
+    name(cell);
     cell.title = "";
   };
 
@@ -119,7 +126,7 @@
   // What a cell is about is told where the pointer is, not written 40,000 times.
   table.addEventListener("mouseover", (e) => {
     const cell = cellAt(e);
-    if (cell) cell.title = groupOf(cell) + ", " + gateOf(cell) + ": " + cell.textContent;
+    if (cell) cell.title = groupOf(cell) + ", " + gateOf(cell) + ": " + wordOf(cell);
   });
   undo.addEventListener("click", () => {
     const again = undone;
