@@ -60,11 +60,9 @@ func dynamicTexts() map[string][]string {
 	for _, k := range []access.CredentialKind{access.UserToken, access.DeviceToken} {
 		all["credential."] = append(all["credential."], string(k))
 	}
-	for _, o := range []string{
+	all["object."] = []string{
 		access.ObjectSite, access.ObjectGate, access.ObjectUser, access.ObjectGroup, access.ObjectMember, access.ObjectPermission, access.ObjectDevice, access.ObjectCredential,
 		access.ObjectRole, access.ObjectSession, access.ObjectEvents, access.ObjectAudit, access.ObjectBackup, "other",
-	} {
-		all["object."] = append(all["object."], o)
 	}
 	all["action."] = []string{
 		"create", "change", "delete", "revoke", "rekey", "password", "erase", "sign-in", "sign-out", "sign-out everywhere", "refused", "export", "purge", "other",
