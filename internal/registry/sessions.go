@@ -171,7 +171,7 @@ func (r *Registry) ChangeOwnPassword(ctx context.Context, actor access.Actor, us
 	}
 	_, hash, err := r.knownUser(ctx, user.Username)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("change the own password: %w", err)
 	}
 	good := false
 	err = r.slots.use(ctx, true, func() error {
