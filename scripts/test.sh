@@ -4,8 +4,8 @@
 #   ./scripts/test.sh                 all packages, and how much of the code they ran (scripts/coverage.sh)
 #   ./scripts/test.sh ./internal/...  some of them; any other arguments go to `go test` as they are
 #
-# PostgreSQL comes from OPENWAY_TEST_POSTGRES (the URL of a superuser on a server you run), else from the server binaries of this
-# machine, else (on Debian, as root) from Debian's packages. A private server is started on a free port and removed at the end.
+# PostgreSQL's server programs come from this machine, else (on Debian, as root) from Debian's packages. A private server is started on a free port and
+# removed at the end, unless OPENWAY_TEST_POSTGRES names one (the URL of a superuser) for most tests.
 # Without PostgreSQL nothing is skipped: the run fails. So it is with Chromium, which looks at the admin pages (OPENWAY_SCREENS=1 draws them to
 # reports/screens/), and with axe-core, which judges how accessible they are: it is fetched from the npm registry once, checked, and kept.
 set -euo pipefail
@@ -44,8 +44,10 @@ command -v "$(go env CC)" >/dev/null || install gcc libc6-dev ||
 # systemd itself says whether the units are sound.
 command -v systemd-analyze >/dev/null || install systemd || die "no systemd-analyze: install systemd"
 
-# The line that the demo prints is pasted, as its reader would.
-command -v curl >/dev/null || install curl || die "no curl: install it (Debian: apt-get install curl)"
+# The line that the demo prints is pasted, as its reader would. axe-core is fetched over HTTPS, below.
+if ! command -v curl >/dev/null || [ ! -e "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ]; then
+	install curl ca-certificates || die "no curl, or no root certificates: install them (Debian: apt-get install curl ca-certificates)"
+fi
 
 # Backups are made by PostgreSQL's own pg_dump, restored by its psql, and read by age. (The server's package brings the client of its version.)
 for tool in pg_dump psql; do
@@ -55,7 +57,7 @@ command -v age-keygen >/dev/null || install age || die "no age: install it (Debi
 
 # What stands in front of the server, what reads its metrics and logs, and what reads our scripts.
 wanted=()
-for need in /usr/sbin/nginx:nginx promtool:prometheus jq:jq shellcheck:shellcheck; do
+for need in /usr/sbin/nginx:nginx promtool:prometheus jq:jq shellcheck:shellcheck /sbin/mkfs.ext4:e2fsprogs; do
 	command -v "${need%%:*}" >/dev/null || command -v "$(basename "${need%%:*}")" >/dev/null || wanted+=("${need#*:}")
 done
 [ ${#wanted[@]} -eq 0 ] || install "${wanted[@]}" || die "these are missing: install ${wanted[*]} (Debian: apt-get install --no-install-recommends ${wanted[*]})"
@@ -109,10 +111,11 @@ if [ "${room:-0}" -gt 3000000 ] && [ -w /dev/shm ] && [ "${OPENWAY_TEST_DRILL:-}
 	export TMPDIR="$fast"
 fi
 
-if [ -z "${OPENWAY_TEST_POSTGRES:-}" ]; then
-	bin=$(server_binaries) || { install postgresql && bin=$(server_binaries); } ||
-		die "no PostgreSQL: install its server (Debian: apt-get install postgresql), or set OPENWAY_TEST_POSTGRES=postgres://superuser@host/postgres"
+# Drills start servers of their own, whatever OPENWAY_TEST_POSTGRES names.
+bin=$(server_binaries) || { install postgresql && bin=$(server_binaries); } ||
+	die "no PostgreSQL: install its server (Debian: apt-get install postgresql)"
 
+if [ -z "${OPENWAY_TEST_POSTGRES:-}" ]; then
 	state=$(mktemp -d "${TMPDIR:-/tmp}/openway-test-XXXXXX")
 	if [ "$(id -u)" = 0 ]; then # initdb refuses to run as root
 		as=(setpriv --reuid=nobody --regid=nogroup --clear-groups)

@@ -153,6 +153,18 @@ func TestSetupCertbot(t *testing.T) {
 		t.Errorf("with systemd: %s", calls)
 	}
 
+	// After a rehearsal certbot would keep the certificate that browsers refuse; capitals are the same domain.
+	if err := os.MkdirAll(filepath.Join(s.root, "etc/letsencrypt/renewal"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(s.root, "etc/letsencrypt/renewal/door.example.net.conf"), []byte("[renewalparams]\nserver = https://acme-staging-v02.api.letsencrypt.org/directory\n"))
+	if out, err = s.run("y\n", append([]string{"--domain", "Door.Example.net"}, args[2:]...)...); err != nil {
+		t.Errorf("after a rehearsal: %v\n%s", err, out)
+	}
+	if calls := s.calls(); !strings.Contains(calls, "-d door.example.net ") || !strings.Contains(calls, "--force-renewal\n") || strings.Contains(calls, "--keep-until-expiring") || !strings.Contains(calls, "systemctl reload-or-restart nginx") {
+		t.Errorf("after a rehearsal: %s", calls)
+	}
+
 	// Failures: certbot's is ours, and a configuration that nginx refuses does not stay.
 	s = newSetup(t)
 	mark := func(name string) { write(t, filepath.Join(s.root, name), nil) }
@@ -170,6 +182,15 @@ func TestSetupCertbot(t *testing.T) {
 	}
 	if conf := s.file("etc/nginx/conf.d/openway.conf"); strings.Contains(conf, "ssl_certificate") {
 		t.Error("the configuration that nginx refuses is still there")
+	}
+	if err := os.Remove(filepath.Join(s.root, "etc/nginx/conf.d/openway.conf")); err != nil { // certbot was here before us
+		t.Fatal(err)
+	}
+	if out, err := s.run("y\n", args...); err == nil || !strings.Contains(out, "nginx does not take /etc/nginx/conf.d/openway.conf; it was taken away again") {
+		t.Errorf("nginx refuses the first: %v\n%s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(s.root, "etc/nginx/conf.d/openway.conf")); err == nil {
+		t.Error("the configuration that nginx refuses is there: it would not start again")
 	}
 	mark("no-dns")
 	if out, err := s.run("y\n", args...); err == nil || !strings.Contains(out, "DNS does not know door.example.net yet") {

@@ -134,7 +134,7 @@ func (c *CheckCmd) look(a *app) (found []finding, err error) {
 	found = append(found, d.secretKey(a.ctx)...)
 	if c.Deploy {
 		for _, check := range []func(context.Context) []finding{
-			d.environment, d.hosts, d.crossOrigin, d.https, d.proxies, d.throttles, d.passwords, d.durability, d.clock, d.disk, d.fileModes, d.backups, d.logging,
+			d.environment, d.hosts, d.crossOrigin, d.https, d.certificate, d.otherListeners, d.proxies, d.throttles, d.passwords, d.durability, d.clock, d.disk, d.fileModes, d.backups, d.logging,
 		} {
 			found = append(found, check(a.ctx)...)
 		}

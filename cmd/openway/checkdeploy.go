@@ -133,19 +133,6 @@ func (d *deployment) crossOrigin(context.Context) []finding {
 	return []finding{passed(check, "no other origin may read answers")}
 }
 
-func (d *deployment) https(context.Context) []finding {
-	const check = "HTTPS"
-	u := d.plan.publicURL
-	switch {
-	case u == nil:
-		return []finding{fail(check, "Set OPENWAY_PUBLIC_URL to the https:// address that people use; HSTS and Secure cookies follow from it. "+
-			"HTTPS itself: --tls-cert, --acme-domain or a proxy (docs/operate.md).", "OPENWAY_PUBLIC_URL is not set")}
-	case u.Scheme != "https":
-		return []finding{fail(check, "Put HTTPS in front: --tls-cert, --acme-domain or a proxy (docs/operate.md). Without it tokens and passwords can be read on the way.", "OPENWAY_PUBLIC_URL is %s", u)}
-	}
-	return []finding{passed(check, "%s; HSTS is sent", u)}
-}
-
 func (d *deployment) proxies(context.Context) []finding {
 	const check = "trusted proxies"
 	for _, p := range d.plan.proxies {
@@ -157,6 +144,10 @@ func (d *deployment) proxies(context.Context) []finding {
 		if host, err := netip.ParseAddrPort(d.plan.listen); err == nil && host.Addr().IsLoopback() {
 			return []finding{fail(check, "Set OPENWAY_TRUSTED_PROXIES=127.0.0.1: else all clients behind the proxy count as one address, and share one limit.",
 				"none, but it listens on %s, where only a proxy can ask", d.plan.listen)}
+		}
+		if u := d.plan.publicURL; u != nil && u.Scheme == "https" && !d.plan.https.on() {
+			return []finding{warn(check, "Set OPENWAY_TRUSTED_PROXIES to the address of the proxy that speaks HTTPS, as this server sees it: else all clients behind it share one limit.",
+				"none, but HTTPS is not the server's own")}
 		}
 		return []finding{passed(check, "none: the address of each client is that of its connection")}
 	}
@@ -285,7 +276,8 @@ func (d *deployment) fileModes(context.Context) []finding {
 		secret = append(secret, d.app.env.file)
 	}
 	s := d.app.settings
-	secret = append(secret, s.SecretKeyFile, s.SecretKeyFallbacksFile)
+	secret = append(secret, s.SecretKeyFile, s.SecretKeyFallbacksFile, d.plan.https.key)
+	secret = append(secret, d.keptByACME()...)
 	if !d.postgres {
 		secret = append(secret, d.dsn, d.dsn+"-wal", keyFilePath(d.dsn))
 	}

@@ -107,10 +107,7 @@ func (p *httpsPlan) begin(s *settings, log *slog.Logger) (h https, err error) {
 		}
 		h.tls, h.expires = server.TLS(h.pair.Certificate), h.pair.Expires
 	case len(p.domains) > 0:
-		storage := p.storage
-		if storage == "" {
-			storage = acmeStorage(s)
-		}
+		storage := p.storageOf(s)
 		if err := os.MkdirAll(storage, 0o700); err != nil {
 			return h, settingError("OPENWAY_ACME_STORAGE", "%w", err)
 		}
@@ -120,8 +117,11 @@ func (p *httpsPlan) begin(s *settings, log *slog.Logger) (h https, err error) {
 	return h, nil
 }
 
-// acmeStorage is where certificates are kept unless a setting says otherwise.
-func acmeStorage(s *settings) string {
+// storageOf is where certificates are kept.
+func (p *httpsPlan) storageOf(s *settings) string {
+	if p.storage != "" {
+		return p.storage
+	}
 	if dsn, postgres, err := s.database(); err == nil && !postgres {
 		return filepath.Join(filepath.Dir(dsn), "acme")
 	}

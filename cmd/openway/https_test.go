@@ -60,12 +60,18 @@ func newAuthority(t *testing.T) *authority {
 // issue makes a certificate for this machine and some names, as two PEM texts.
 func (a *authority) issue(t *testing.T, serial int64, names ...string) (cert, key []byte) {
 	t.Helper()
+	return a.issueFor(t, serial, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), names...)
+}
+
+// issueFor makes one that holds from then until then.
+func (a *authority) issueFor(t *testing.T, serial int64, from, until time.Time, names ...string) (cert, key []byte) {
+	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "openway"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "openway"}, NotBefore: from, NotAfter: until,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: append([]string{"localhost"}, names...), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, a.cert, &k.PublicKey, a.key)
 	if err != nil {
@@ -211,6 +217,11 @@ func TestListeners(t *testing.T) {
 		}
 		if got.Header.Get("Strict-Transport-Security") != "" {
 			t.Errorf("%s: HSTS over plain HTTP", tt.name)
+		}
+	}
+	for path, want := range map[string]string{verifyURL: "POST, OPTIONS", "/schema/": "OPTIONS", "/admin/login/": "OPTIONS"} {
+		if got := send(t, client, "OPTIONS", "http://"+gates+path, ""); got.StatusCode != 204 || got.Header.Get("Allow") != want {
+			t.Errorf("OPTIONS %s where gates ask: %d, Allow %q, want %q", path, got.StatusCode, got.Header.Get("Allow"), want)
 		}
 	}
 	if n := s.events(); n != 1 {

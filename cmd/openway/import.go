@@ -22,20 +22,25 @@ type ImportCmd struct {
 	Django ImportDjangoCmd `cmd:"" help:"Move in from the Django access service: people, phones, gates, rights, the log."`
 }
 
+// Help is the example of --help.
+func (ImportCmd) Help() string {
+	return "Example:\n\n    openway import django --from-dump nfc_access_2026-11-23.sql.gz --dry-run"
+}
+
 // ImportDjangoCmd moves in from the Django service that this one replaces.
 type ImportDjangoCmd struct {
 	From     string `env:"OPENWAY_DJANGO_DATABASE" placeholder:"URL" help:"The live database, postgres://user:password@host:5432/name; it is only read. OPENWAY_DJANGO_DATABASE keeps the password off the command line."`
-	FromDump string `env:"-" placeholder:"FILE" help:"A backup file instead: plain pg_dump, *.sql or *.sql.gz. No PostgreSQL is needed then."`
-	Schema   string `env:"-" placeholder:"NAME" help:"The PostgreSQL schema of Django's tables, when several have them."`
+	FromDump string `placeholder:"FILE" help:"A backup file instead: plain pg_dump, *.sql or *.sql.gz. No PostgreSQL is needed then."`
+	Schema   string `placeholder:"NAME" help:"The PostgreSQL schema of Django's tables, when several have them."`
 
-	DryRun  bool `env:"-" help:"Read everything and report; write nothing at all."`
+	DryRun  bool `help:"Read everything and report; write nothing at all."`
 	Replace bool `env:"-" help:"Wipe what an earlier import brought, and the events since, and import anew; refused when people, gates or rights were made here since."`
 	Force   bool `env:"-" help:"With --replace: wipe that too."`
 
-	SkipEvents        bool   `env:"-" help:"Leave the log of decisions out."`
-	EventsSince       string `env:"-" placeholder:"DATE" help:"Leave out events from before this date, such as 2026-01-01 (in the zone of --time-zone)."`
-	ExpireTokensAfter string `env:"-" placeholder:"90d" help:"End the users' tokens so long after the import; without it they hold until revoked, or the password changes."`
-	JSON              bool   `name:"json" env:"-" help:"Print the report as a JSON object."`
+	SkipEvents        bool   `help:"Leave the log of decisions out."`
+	EventsSince       string `placeholder:"DATE" help:"Leave out events from before this date, such as 2026-01-01 (in the zone of --time-zone)."`
+	ExpireTokensAfter string `placeholder:"90d" help:"End the users' tokens so long after the import; without it they hold until revoked, or the password changes."`
+	JSON              bool   `name:"json" help:"Print the report as a JSON object."`
 }
 
 // Help is the manual in short, and the example of --help.
@@ -221,11 +226,22 @@ func (a *app) moveIn(im *importer.Import) (kept string, err error) {
 		return "", errors.Join(err, r.Abandon())
 	}
 	if len(im.Report.Wiped) > 0 {
-		kept = dsn + ".before-import-" + a.now().UTC().Format("20060102T150405Z")
+		kept = unused(dsn + ".before-import-" + a.now().UTC().Format("20060102T150405Z"))
 	}
 	if err := r.Swap(a.ctx, kept); err != nil {
 		im.Report.Imported = false
 		return "", err
 	}
 	return kept, nil
+}
+
+// unused is path, or path with a number when there is such a file.
+func unused(path string) string {
+	name := path
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return name
+		}
+		name = path + "-" + strconv.Itoa(n)
+	}
 }

@@ -131,9 +131,10 @@ func (s serving) fronts(ctx context.Context, site doors, in *installation, numbe
 		case plainListener:
 			f.says, c.Handler, c.AllowedHosts = "redirecting to HTTPS", s.https.plain(s.plan.publicURL, all[0].at.Addr()), s.plan.hosts
 		case gateListener: // any host: controllers are given addresses
-			f.says, c.Handler, c.Allowed = "answering gates without HTTPS", onlyVerify(site.api), site.api.Methods
+			f.says, c.Handler, c.Allowed = "answering gates without HTTPS", onlyVerify(site.api), methodsAt(api.PathVerify, site.api.Methods(api.PathVerify)...)
 		case metricsListener:
 			f.says, c.Handler, c.Quiet = "showing metrics", metricsPage(numbers, site.api.Error), true
+			c.Allowed = methodsAt("/metrics", http.MethodGet, http.MethodHead)
 		}
 		if numbers != nil && l.setting != metricsListener {
 			c.Observe = numbers.Observe
@@ -144,6 +145,16 @@ func (s serving) fronts(ctx context.Context, site doors, in *installation, numbe
 		all[len(all)-1] = f
 	}
 	return all, nil
+}
+
+// methodsAt names the methods of a listener that answers one path beside health.
+func methodsAt(path string, methods ...string) func(string) []string {
+	return func(at string) []string {
+		if at != path {
+			return nil
+		}
+		return methods
+	}
 }
 
 // onlyVerify lets nothing through but what a controller asks.

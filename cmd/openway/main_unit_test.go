@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"syscall"
@@ -47,16 +48,30 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 	}
 }
 
-// The seed's names have no prefix; everything else is OPENWAY_ and the flag's name.
+// The seed's names have no prefix; everything else is OPENWAY_ and the flag's name, but for a few whose bare name would say too little, and for what
+// is too dangerous to be left in an environment.
 func TestEveryFlagIsAVariable(t *testing.T) {
 	seed := map[string]string{
 		"access-verify-rate": "ACCESS_VERIFY_RATE", "allowed-hosts": "ALLOWED_HOSTS", "cors-allowed-origins": "CORS_ALLOWED_ORIGINS",
 		"postgres-db": "POSTGRES_DB", "postgres-user": "POSTGRES_USER", "db-host": "DB_HOST", "db-port": "DB_PORT",
 	}
+	apart := map[string][]string{
+		"backup --to": {"BACKUP_DIR", "OPENWAY_BACKUP_DIR"}, "backup --keep": {"KEEP_BACKUPS", "OPENWAY_KEEP_BACKUPS"}, "backup --encrypt-to": {"OPENWAY_BACKUP_ENCRYPT_TO"},
+		"backup --identity": {"OPENWAY_BACKUP_IDENTITY"}, "import --from": {"OPENWAY_DJANGO_DATABASE"}, "import --replace": nil, "import --force": nil,
+		"restore --yes": nil, "restore --bring-back": nil, "restore --no-safety-backup": nil, "restore --write-key": nil,
+	}
+	maps.Copy(apart, map[string][]string{"restore --to": apart["backup --to"], "restore --encrypt-to": apart["backup --encrypt-to"], "restore --identity": apart["backup --identity"]})
 	var walk func(n *kong.Node)
 	walk = func(n *kong.Node) {
 		for _, f := range n.Flags {
 			if f.Name == "help" || f.Name == "version" {
+				continue
+			}
+			command, _, _ := strings.Cut(strings.TrimPrefix(n.Path(), "openway "), " ")
+			if want, ok := apart[command+" --"+f.Name]; ok {
+				if !slices.Equal(f.Envs, want) {
+					t.Errorf("openway %s --%s reads %v, want %v", n.Path(), f.Name, f.Envs, want)
+				}
 				continue
 			}
 			want := "OPENWAY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))

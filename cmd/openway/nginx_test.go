@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -189,6 +190,19 @@ func TestBehindNginx(t *testing.T) {
 		t.Error("openway was asked for what stands in the cache")
 	}
 
+	// The feed that app.conf does not buffer is where the pages have it: whoever is not signed in is asked to, without a detour.
+	conf, err := os.ReadFile("../../ops/nginx/conf.d/app.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed := regexp.MustCompile(`location = (/admin/\S+) \{`).FindSubmatch(conf)
+	if feed == nil {
+		t.Fatal("app.conf has no location for the live feed")
+	}
+	if a := n.get(t, "GET", string(feed[1]), ""); a.StatusCode != 303 {
+		t.Errorf("app.conf has the live feed at %s, where openway answers %d to %q, want 303", feed[1], a.StatusCode, a.Header.Get("Location"))
+	}
+
 	// Redirects, health and the authority's path on plain HTTP.
 	if err := os.MkdirAll(filepath.Join(n.dir, "www/.well-known/acme-challenge"), 0o755); err != nil {
 		t.Fatal(err)
@@ -287,7 +301,7 @@ func TestNginxKeepsItsConnections(t *testing.T) {
 		ReadHeaderTimeout: time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			requests++
-			if r.URL.Path != "/admin/events/stream" {
+			if r.URL.Path != "/admin/events/stream/" {
 				fmt.Fprint(w, r.Header)
 				return
 			}
@@ -323,7 +337,7 @@ func TestNginxKeepsItsConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprint(conn, "GET /admin/events/stream HTTP/1.1\r\nHost: access.example.org\r\n\r\n")
+	fmt.Fprint(conn, "GET /admin/events/stream/ HTTP/1.1\r\nHost: access.example.org\r\n\r\n")
 	lines := bufio.NewReader(conn)
 	for i := range 3 {
 		event := fmt.Sprint("event-", i)

@@ -50,6 +50,7 @@ type Feed struct {
 	mu    sync.Mutex
 	subs  map[*Subscription]struct{}
 	lanes map[int64]*laneAt // how far the log is read; nil while nobody listens. A laneAt in it is replaced, never changed
+	ended bool              // Run has ended
 }
 
 // laneAt is how far a lane is read, and when that was recorded.
@@ -101,7 +102,7 @@ func (f *Feed) Wake() {
 func (f *Feed) Run(ctx context.Context) {
 	tick := time.NewTicker(f.cfg.Poll)
 	defer tick.Stop()
-	defer f.drop(ErrFeedClosed)
+	defer f.end()
 	failing := false
 	for {
 		select {
@@ -307,12 +308,13 @@ func (f *Feed) Subscribe(ctx context.Context, cursor string) (*Subscription, err
 	return s, nil
 }
 
-// drop ends all subscriptions.
-func (f *Feed) drop(cause error) {
+// end ends all subscriptions, also those to come: nobody reads the log for them any more.
+func (f *Feed) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.ended = true
 	for s := range f.subs {
-		s.end(cause)
+		s.end(ErrFeedClosed)
 		f.leave(s)
 	}
 }
@@ -359,6 +361,10 @@ func (s *Subscription) join(now []access.Lane) map[int64]int64 {
 	until := make(map[int64]int64, len(f.lanes))
 	for id, l := range f.lanes {
 		until[id] = l.seq
+	}
+	if f.ended {
+		s.end(ErrFeedClosed)
+		return until
 	}
 	f.subs[s] = struct{}{}
 	f.idle.Store(false)

@@ -371,3 +371,37 @@ func TestAllReadsEveryEvent(t *testing.T) {
 		}
 	})
 }
+
+// Whoever comes to a feed that has ended is told, instead of waiting for ever.
+func TestAClosedFeedSaysSo(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		f := eventlog.NewFeed(eventlog.FeedConfig{Reader: s})
+		ended, end := context.WithCancel(t.Context())
+		end()
+		f.Run(ended)
+		l := newTestLane(t, s)
+		_, cursor, err := f.Newest(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := l.write(t, 2)
+		sub, err := f.Subscribe(t.Context(), cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		// What was recorded by now is told, or left for the next feed.
+		d, err := sub.Next(ctx)
+		if err == nil {
+			if got := names(d.Events); !slices.Equal(got, want) {
+				t.Errorf("told of %v, want %v", got, want)
+			}
+			_, err = sub.Next(ctx)
+		}
+		if !errors.Is(err, eventlog.ErrFeedClosed) {
+			t.Errorf("Next of a closed feed: %v, want %v", err, eventlog.ErrFeedClosed)
+		}
+	})
+}

@@ -104,6 +104,13 @@ func TestExamplesNameWhatIsRead(t *testing.T) {
 			t.Errorf("compose.yml gives web %s, which openway does not read", name)
 		}
 	}
+	// Nor may a limit in .env be none because it does not reach the container.
+	for name := range known {
+		alias := strings.HasPrefix(name, "OPENWAY_ACCESS_") || strings.HasPrefix(name, "OPENWAY_ALLOWED_") || strings.HasPrefix(name, "OPENWAY_CORS_")
+		if limit := strings.HasSuffix(name, "_RATE") || strings.HasSuffix(name, "_DAYS") || name == "OPENWAY_METRICS_LISTEN"; limit && !alias && used.Services["web"].Environment[name] == "" {
+			t.Errorf("compose.yml does not hand %s on", name)
+		}
+	}
 	for _, m := range assignment.FindAllStringSubmatch(read(t, "ops/systemd/openway.env.example"), -1) {
 		if !known[m[1]] {
 			t.Errorf("openway.env.example sets %s, which openway does not read", m[1])

@@ -39,6 +39,7 @@ const (
 	BulkSame      BulkOutcome = "same"       // they are so already
 	BulkGone      BulkOutcome = "gone"       // the user was deleted
 	BulkSelf      BulkOutcome = "self"       // nobody shuts themselves out in passing
+	BulkOwner     BulkOutcome = "owner"      // an owner's account is for owners to activate and deactivate
 	BulkLastOwner BulkOutcome = "last_owner" // of the owners selected this one stays, for no other would be left
 )
 
@@ -127,6 +128,10 @@ func planBulk(tx *store.Tx, actor access.Actor, b Bulk) ([]BulkLine, error) {
 	for _, u := range users {
 		byID[u.ID] = u
 	}
+	owns, err := actsAsOwner(tx.User, actor)
+	if err != nil {
+		return nil, err
+	}
 	var lines []BulkLine
 	seen := map[int64]bool{}
 	for _, id := range b.UserIDs {
@@ -143,6 +148,8 @@ func planBulk(tx *store.Tx, actor access.Actor, b Bulk) ([]BulkLine, error) {
 			l.Outcome = BulkSame
 		case b.Action == BulkDeactivate && id == actor.UserID:
 			l.Outcome = BulkSelf
+		case (b.Action == BulkActivate || b.Action == BulkDeactivate) && u.Role() == access.Owner && !owns:
+			l.Outcome = BulkOwner
 		}
 		lines = append(lines, l)
 	}

@@ -35,7 +35,7 @@ func TestBulk(t *testing.T) {
 		}
 		d.follow("before")
 		d.audit()
-		actor := access.Actor{Kind: "user", UserID: ann.ID, Label: "ann"}
+		actor := access.Actor{Kind: "cli", UserID: ann.ID, Label: "ann"}
 		for _, step := range []struct {
 			do    registry.Bulk
 			want  []string

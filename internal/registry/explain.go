@@ -239,6 +239,9 @@ func (x *explainer) grants() error {
 		if len(x.Grants) > 0 && x.Grants[0].GroupID != 0 {
 			x.Cause = CauseGroup
 		}
+		if len(x.Grants) == 0 || x.Grants[0].ID != e.PermissionID {
+			x.Certain = false // an imported event does not say what granted it
+		}
 		return nil
 	}
 	x.Cause = CauseNoPermission

@@ -176,6 +176,17 @@ func TestExplain(t *testing.T) {
 		if e := must(d.Explain(ctx, all[i].event))(t); e.Certain || e.Objects.Users[people["shut"].ID].ErasedAt.IsZero() {
 			t.Errorf("of an erased user: certain %v, %+v; want uncertain, and erased", e.Certain, e.Objects.Users)
 		}
+		for _, permission := range []int64{0, 9999} { // as imported events have it, and as none of ours
+			past := must(d.Explain(ctx, all[0].event))(t).Event
+			past.PermissionID = permission
+			x.seq++
+			if landed, err := d.s.AppendBatch(ctx, x.lane, x.seq, &access.EventBatch{Policy: must(d.s.PolicyMark(ctx))(t), Events: []*access.Event{&past}}); err != nil || !landed {
+				t.Fatal(landed, err)
+			}
+			if e := must(d.Explain(ctx, must(d.s.Events(ctx, access.EventFilter{Limit: 1}))(t)[0].ID))(t); e.Certain {
+				t.Errorf("an ALLOW by permission %d is explained as %s, for certain", permission, e.Cause)
+			}
+		}
 		if _, err := d.Explain(ctx, 9999); err == nil {
 			t.Error("an event that never was is explained")
 		}

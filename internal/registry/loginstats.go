@@ -10,7 +10,7 @@ import (
 // LoginStats counts how sign-ins ended since the process began.
 type LoginStats struct {
 	OK     uint64
-	Failed uint64 // a wrong password, an unknown or an inactive user
+	Failed uint64 // a wrong password, an unknown or an inactive user; in the admin pages one without a role
 	Busy   uint64 // too many were waiting already, or the database was away
 }
 
@@ -20,7 +20,7 @@ func (l *logins) count(err error) {
 	switch {
 	case err == nil:
 		l.ok.Add(1)
-	case errors.Is(err, access.ErrBadLogin):
+	case errors.Is(err, access.ErrBadLogin), errors.Is(err, ErrNoRole):
 		l.failed.Add(1)
 	default:
 		l.busy.Add(1)

@@ -28,7 +28,8 @@ type Cell struct {
 
 // MatrixQuery selects a page of the matrix. Both axes are filtered and paged as by FindGroups and FindGates, at most 200 a page.
 type MatrixQuery struct {
-	Groups, Gates Search
+	Groups, Gates   Search
+	GroupID, GateID int64 // only this group, or only this gate, whatever is searched for on its axis; 0 = all
 }
 
 // Matrix is a page of groups × gates.
@@ -56,10 +57,20 @@ func (r *Registry) Matrix(ctx context.Context, q MatrixQuery) (m Matrix, err err
 			s.Limit = maxMatrix
 		}
 	}
-	if m.Groups, err = r.FindGroups(ctx, q.Groups); err != nil {
+	if q.GroupID != 0 {
+		m.Groups, err = alone(ctx, q.GroupID, r.Group)
+	} else {
+		m.Groups, err = r.FindGroups(ctx, q.Groups)
+	}
+	if err != nil {
 		return Matrix{}, err
 	}
-	if m.Gates, err = r.FindGates(ctx, q.Gates); err != nil {
+	if q.GateID != 0 {
+		m.Gates, err = alone(ctx, q.GateID, r.Gate)
+	} else {
+		m.Gates, err = r.FindGates(ctx, q.Gates)
+	}
+	if err != nil {
 		return Matrix{}, err
 	}
 	groups, gates := make([]int64, len(m.Groups.List)), make([]int64, len(m.Gates.List))
@@ -80,6 +91,15 @@ func (r *Registry) Matrix(ctx context.Context, q MatrixQuery) (m Matrix, err err
 		m.cells[[2]int64{p.GroupID, p.GateID}] = c
 	}
 	return m, nil
+}
+
+// alone is a page with one object, found by its id.
+func alone[T any](ctx context.Context, id int64, find func(context.Context, int64) (T, error)) (Found[T], error) {
+	one, err := find(ctx, id)
+	if err != nil {
+		return Found[T]{}, err
+	}
+	return Found[T]{List: []T{one}}, nil
 }
 
 // add puts a permission into its cell.

@@ -90,8 +90,12 @@ func (r *Registry) day(tx *store.Tx, gateID int64, now time.Time) (o Overview, e
 		return o, err
 	}
 	o.Today = store.DayOf(now, o.Zone)
-	tomorrow := o.Today.AddDate(0, 0, 1)
-	counts, err := tx.HourCounts(gateID, o.Today.AddDate(0, 0, -6), tomorrow)
+	// By noon, which every day has.
+	noon := func(days int) time.Time {
+		return time.Date(o.Today.Year(), o.Today.Month(), o.Today.Day()+days, 12, 0, 0, 0, o.Zone)
+	}
+	tomorrow := store.DayOf(noon(1), o.Zone)
+	counts, err := tx.HourCounts(gateID, store.DayOf(noon(-6), o.Zone), tomorrow)
 	if err != nil {
 		return o, err
 	}

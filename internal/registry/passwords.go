@@ -28,6 +28,12 @@ const unusable = "!"
 // SetPassword replaces a user's password and ends all their user tokens and sessions. access.Invalid names the field "password" (or
 // "password_hash") when it breaks a rule or is one of the last five.
 func (r *Registry) SetPassword(ctx context.Context, actor access.Actor, userID int64, p Password) error {
+	return r.replacePassword(ctx, actor, userID, p, func(string) error { return nil }, func(*change) error { return nil })
+}
+
+// replacePassword is SetPassword for those whom mayReplace lets do it. That is asked with the hash that is replaced, and again if another
+// one was set meanwhile. then is part of the change.
+func (r *Registry) replacePassword(ctx context.Context, actor access.Actor, userID int64, p Password, mayReplace func(hash string) error, then func(*change) error) error {
 	what := fmt.Sprintf("set the password of user %d", userID)
 	if p == (Password{SkipRules: p.SkipRules}) {
 		return fmt.Errorf("%s: %w", what, access.Invalid{{Field: "password", Code: access.CodeRequired}})
@@ -45,11 +51,19 @@ func (r *Registry) SetPassword(ctx context.Context, actor access.Actor, userID i
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
+		if err := mayReplace(earlier[0]); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
 		hash, err := r.hash(ctx, p, user, earlier)
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		err = r.change(ctx, actor, func(c *change) error { return c.setPassword(userID, earlier[0], hash) })
+		err = r.change(ctx, actor, func(c *change) error {
+			if err := c.setPassword(userID, earlier[0], hash); err != nil {
+				return err
+			}
+			return then(c)
+		})
 		// A hash that was renewed by a login in between is no reason to trouble anybody.
 		if errors.Is(err, access.ErrConflict) && attempt < 2 {
 			continue
@@ -130,6 +144,13 @@ func (c *change) setPassword(userID int64, seen, hash string) error {
 	}
 	if hash == now {
 		return nil
+	}
+	u, err := c.User(userID)
+	if err == nil {
+		err = c.mayChange(u)
+	}
+	if err != nil {
+		return err
 	}
 	if err := c.SetPasswordHash(userID, hash, credential.HistoryLength); err != nil {
 		return err

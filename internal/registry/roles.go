@@ -56,6 +56,9 @@ func (c *change) setRole(userID int64, g access.RoleGrant) (access.User, error) 
 	if old == g {
 		return user, nil
 	}
+	if err := c.byOwner(); err != nil {
+		return access.User{}, err
+	}
 	was := user
 	user.Roles = rest
 	if g.Role == access.None {
@@ -78,6 +81,9 @@ func (c *change) setRole(userID int64, g access.RoleGrant) (access.User, error) 
 		if err != nil {
 			return access.User{}, err
 		}
+	}
+	if err := c.UpdateUser(&user); err != nil { // a new version: who edits the user at the same time is told
+		return access.User{}, err
 	}
 	return user, c.standing(was, user)
 }

@@ -165,43 +165,32 @@ func (r *Registry) SignOutEverywhere(ctx context.Context, actor access.Actor, us
 // ChangeOwnPassword replaces the password of a user who knows the present one. It ends all the user's tokens and sessions, and opens a new
 // session in the place of the one at hand. ErrBadLogin when the present password is another one, else the errors are those of SetPassword.
 func (r *Registry) ChangeOwnPassword(ctx context.Context, actor access.Actor, userID int64, current, next, agent string) (secret string, err error) {
-	user, err := r.User(ctx, userID)
-	if err != nil {
-		return "", fmt.Errorf("change the own password: %w", err)
-	}
-	_, hash, err := r.knownUser(ctx, user.Username)
-	if err != nil {
-		return "", fmt.Errorf("change the own password: %w", err)
-	}
-	good := false
-	err = r.slots.use(ctx, true, func() error {
-		good, _ = credential.VerifyPassword(hash, current)
-		return nil
-	})
-	if err != nil {
-		return "", fmt.Errorf("change the own password: %w", err)
-	}
-	if !good {
-		r.refused(ctx, actor, userID)
-		return "", fmt.Errorf("change the own password: %w", access.ErrBadLogin)
-	}
-	if err := r.SetPassword(ctx, actor, userID, Password{Plain: next}); err != nil {
-		return "", err
-	}
-	// The browser at hand gets a session of its own again, unless the user was shut out in between.
 	secret = newSecret()
-	err = r.change(ctx, actor, func(c *change) error {
+	err = r.replacePassword(ctx, actor, userID, Password{Plain: next}, func(hash string) error {
+		good := false
+		err := r.slots.use(ctx, true, func() error {
+			good, _ = credential.VerifyPassword(hash, current)
+			return nil
+		})
+		if err == nil && !good {
+			err = access.ErrBadLogin
+		}
+		return err
+	}, func(c *change) error {
 		u, err := c.User(userID)
 		if err != nil {
 			return err
 		}
-		if !u.Active || u.Role() == access.None {
+		if !u.Active || u.Role() == access.None { // shut out meanwhile
 			return ErrNoRole
 		}
 		return c.openSession(&u, secret, agent)
 	})
+	if errors.Is(err, access.ErrBadLogin) {
+		r.refused(ctx, actor, userID)
+	}
 	if err != nil {
-		return "", fmt.Errorf("open a session after the password was changed: %w", err)
+		return "", fmt.Errorf("change the own password: %w", err)
 	}
 	return secret, nil
 }

@@ -1,11 +1,18 @@
 package registry_test
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/credential"
 	"github.com/openway-access/openway/internal/registry"
+	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/storetest"
 )
 
 const doorWord = "a long enough door"
@@ -92,6 +99,9 @@ func TestSignInRefuses(t *testing.T) {
 				t.Errorf("%s with %s got a secret", tc.user, tc.password)
 			}
 		}
+		if got, want := d.Logins(), (registry.LoginStats{Failed: 4}); got != want {
+			t.Errorf("counted %+v, want %+v", got, want)
+		}
 	})
 }
 
@@ -162,6 +172,64 @@ func TestPassersAndWays(t *testing.T) {
 		}
 		if n := must(d.CountPermissions(ctx, g.ID))(t); n != 4 {
 			t.Errorf("%d permissions, want 4", n)
+		}
+	})
+}
+
+// Whoever knows the old password cannot undo what an owner did about that meanwhile: at whatever moment the owner sets another one, that one holds.
+func TestAnOwnPasswordGivesWayToAReset(t *testing.T) {
+	each(t, func(t *testing.T, d *desk) {
+		const taken, reset = "a password of a thief", "a password of the owner"
+		hash := must(credential.HashPassword(reset))(t)
+		probe := must(sql.Open("sqlite", d.db.DSN))(t)
+		defer probe.Close()
+		probe.SetMaxOpenConns(1)
+		// On SQLite nobody can change anything inside the change itself.
+		free := func() bool {
+			if d.db.Engine == store.Postgres {
+				return true
+			}
+			if _, err := probe.Exec(`BEGIN IMMEDIATE`); err != nil {
+				return false
+			}
+			must(probe.Exec(`ROLLBACK`))(t)
+			return true
+		}
+		resets := 0
+		for moment := range 5 {
+			ann := d.admin(fmt.Sprint("ann", moment), access.Manager)
+			looks, done := -1, false // -1: not yet
+			s := storetest.OpenWith(t, store.Options{Database: d.db.DSN, Now: func() time.Time {
+				if looks == moment && free() {
+					if err := d.SetPassword(t.Context(), clerk, ann.ID, registry.Password{Hash: hash}); err != nil {
+						t.Error(err)
+					}
+					done = true
+					resets++
+				}
+				if looks >= 0 {
+					looks++
+				}
+				return time.UnixMicro(d.micros.Load())
+			}})
+			looks = 0
+			other := registry.New(registry.Config{Store: s, Keys: keys(t, oldKey), LoginFloor: time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+			secret, err := other.ChangeOwnPassword(t.Context(), clerk, ann.ID, doorWord, taken, "")
+			looks = -1
+			if done {
+				if _, _, err := d.SignIn(t.Context(), clerk, ann.Username, reset, "", ""); err != nil {
+					t.Errorf("reset at look %d: the owner's password does not hold: %v", moment+1, err)
+				}
+				if err == nil || d.open(secret) {
+					t.Errorf("reset at look %d: the old password was good for another one, or a session (%v)", moment+1, err)
+				}
+			}
+			if err := other.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+		if resets == 0 {
+			t.Error("no password was reset in the middle of a change")
 		}
 	})
 }

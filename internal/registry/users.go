@@ -99,6 +99,11 @@ func (c *change) createUser(u access.User, hash string) (access.User, error) {
 	if err := u.Validate(); err != nil {
 		return access.User{}, err
 	}
+	if u.Role() != access.None {
+		if err := c.byOwner(); err != nil {
+			return access.User{}, err
+		}
+	}
 	roles := u.Roles
 	u.Roles = nil
 	if err := c.InsertUser(&u, hash); err != nil {
@@ -131,6 +136,14 @@ func (c *change) updateUser(u access.User) (access.User, error) {
 	if was, is := differ(before, after); len(was)+len(is) == 0 {
 		return old, nil
 	}
+	if err := c.mayChange(old); err != nil {
+		return access.User{}, err
+	}
+	if u.Staff != old.Staff || u.Superuser != old.Superuser {
+		if err := c.byOwner(); err != nil {
+			return access.User{}, err
+		}
+	}
 	if err := c.UpdateUser(&u); err != nil {
 		return access.User{}, err
 	}
@@ -147,6 +160,9 @@ func (c *change) deleteUser(id, version int64) (access.User, error) {
 		return access.User{}, err
 	}
 	if err := fresh(fmt.Sprintf("user %q", old.Username), version, old.Version); err != nil {
+		return access.User{}, err
+	}
+	if err := c.mayChange(old); err != nil {
 		return access.User{}, err
 	}
 	devices, err := c.DevicesOf(id)

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -66,7 +66,9 @@ func (a *ACME) HTTP(next http.Handler) http.Handler {
 }
 
 func (a *ACME) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if slices.Contains(hello.SupportedProtos, acme.ALPNProto) {
+	// The authority names this protocol alone (RFC 8737). Whoever names others beside it would be taken for a visitor by the manager, which would
+	// then order a certificate for them.
+	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acme.ALPNProto {
 		return a.manager.GetCertificate(hello)
 	}
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
@@ -88,6 +90,12 @@ func (a *ACME) has(domain string) bool {
 // helloFor is how the manager is asked for a domain's certificate: by a client that knows ECDSA, as all of today do.
 func helloFor(domain string) *tls.ClientHelloInfo {
 	return &tls.ClientHelloInfo{ServerName: domain, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}}
+}
+
+// KeptCertificate is the certificate that an ACME keeps for a domain in its storage; fs.ErrNotExist when it has none.
+func KeptCertificate(storage, domain string) (tls.Certificate, error) {
+	file := filepath.Join(storage, domain) // key and chain, as autocert names it for ECDSA
+	return tls.LoadX509KeyPair(file, file)
 }
 
 // Expires is when the first of the certificates in use ends; zero while a domain has none.

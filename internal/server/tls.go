@@ -126,6 +126,11 @@ func (k *KeyPair) read() (*tls.Certificate, digest, error) {
 // request names and the given port. The status keeps method and body.
 func RedirectToHTTPS(authority, port string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.RequestURI()
+		if path[0] != '/' { // "*", "x:.evil.test": it would become part of the host
+			http.Error(w, "HTTPS only, and the request names no path to send it to", http.StatusBadRequest)
+			return
+		}
 		to := authority
 		if to == "" {
 			name, _ := splitHost(r.Host)
@@ -136,6 +141,6 @@ func RedirectToHTTPS(authority, port string) http.Handler {
 			to = joinHost(name, port)
 		}
 		w.Header().Set("Cache-Control", "no-store") // who switches HTTPS off again must not be locked out by caches
-		http.Redirect(w, r, "https://"+to+r.URL.RequestURI(), http.StatusPermanentRedirect)
+		http.Redirect(w, r, "https://"+to+path, http.StatusPermanentRedirect)
 	})
 }

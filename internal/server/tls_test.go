@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -186,6 +187,23 @@ func TestRedirectToHTTPS(t *testing.T) {
 	}
 }
 
+// What is no path must not become part of the host: "x:.evil.test/" after "access.example.org" is another site.
+func TestRedirectToHTTPSOfNoPath(t *testing.T) {
+	for _, target := range []string{"x:.evil.test/", "x:@evil.test/", "*"} {
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + target + " HTTP/1.1\r\nHost: access.example.org\r\n\r\n")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, authority := range []string{"", "access.example.org"} {
+			w := httptest.NewRecorder()
+			RedirectToHTTPS(authority, "443").ServeHTTP(w, r)
+			if w.Code != http.StatusBadRequest || w.Header().Get("Location") != "" {
+				t.Errorf("GET %s: %d to %q, want 400", target, w.Code, w.Header().Get("Location"))
+			}
+		}
+	}
+}
+
 // An authority that is not there: said, tried again ever more seldom, and no handshake waits for it.
 func TestACMEWithoutItsAuthority(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -213,6 +231,13 @@ func TestACMEWithoutItsAuthority(t *testing.T) {
 	for _, name := range []string{"a.example.org", "", "evil.test"} {
 		if c, err := a.certificate(&tls.ClientHelloInfo{ServerName: name}); err == nil {
 			t.Errorf("a certificate for %q: %v", name, c)
+		}
+	}
+	// A client that names the authority's protocol among others is not the authority: it must not make the manager order anything.
+	for _, protos := range [][]string{{"acme-tls/1", "h2"}, {"http/1.1", "acme-tls/1"}} {
+		_, err := a.certificate(&tls.ClientHelloInfo{ServerName: "a.example.org", SupportedProtos: protos})
+		if err == nil || !strings.Contains(err.Error(), "no certificate for") {
+			t.Errorf("a client that offers %v: %v, want no certificate, and nobody asked", protos, err)
 		}
 	}
 	if !a.Expires().IsZero() {

@@ -191,7 +191,11 @@ func hourOf(at time.Time, zone *time.Location) time.Time {
 // DayOf is when the day of a zone began that an instant falls into.
 func DayOf(at time.Time, zone *time.Location) time.Time {
 	y, m, d := at.In(zone).Date()
-	return time.Date(y, m, d, 0, 0, 0, 0, zone)
+	begin := time.Date(y, m, d, 0, 0, 0, 0, zone)
+	if begin.Day() != d { // clocks are put forward at midnight: the day begins later
+		_, begin = begin.ZoneBounds()
+	}
+	return begin
 }
 
 // addCounts writes what a round adds, in the order of the keys, so that nothing depends on chance.

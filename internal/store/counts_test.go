@@ -252,3 +252,51 @@ func everyEvent(t *testing.T, s *store.Store) (all []access.Event, err error) {
 		f.Before = page[len(page)-1].ID
 	}
 }
+
+// Where clocks are put forward at midnight the day begins an hour later, and not on the day before.
+func TestDayOf(t *testing.T) {
+	for _, tc := range []struct{ zone, at, want string }{
+		{"America/Havana", "2026-03-08T15:00:00-04:00", "2026-03-08T01:00:00-04:00"},
+		{"America/Santiago", "2026-09-06T23:59:00-03:00", "2026-09-06T01:00:00-03:00"},
+		{"Asia/Beirut", "2026-03-29T12:00:00+03:00", "2026-03-29T01:00:00+03:00"},
+		{"America/Havana", "2026-11-01T12:00:00-05:00", "2026-11-01T00:00:00-04:00"}, // put back at 1 o'clock
+		{"Europe/Riga", "2026-03-29T12:00:00+03:00", "2026-03-29T00:00:00+02:00"},
+	} {
+		zone, err := time.LoadLocation(tc.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := time.Parse(time.RFC3339, tc.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := store.DayOf(at, zone).Format(time.RFC3339); got != tc.want {
+			t.Errorf("the day of %s in %s begins at %s, want %s", tc.at, tc.zone, got, tc.want)
+		}
+	}
+}
+
+// An import that wipes the log comes between the reading and the writing of a round: what was read is not written down.
+func TestCountEventsBesideAWipe(t *testing.T) {
+	db := storetest.New(t, store.Postgres) // an import into SQLite has the file for itself
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	mustAppend(t, s, mustClaim(t, s), 1, batchOf(mustMark(t, s), "x", "y"))
+	looks := 0
+	other := storetest.OpenWith(t, store.Options{Database: db.DSN, Now: func() time.Time {
+		if looks++; looks == 2 { // the transaction that writes has begun
+			if _, err := s.Import(t.Context(), anybody, func(im *store.Import) error { return im.Wipe() }); err != nil {
+				t.Error(err)
+			}
+		}
+		return time.Now()
+	}})
+	looks = 0
+	if n, _, err := other.CountEvents(t.Context()); n != 0 || err != nil || looks < 2 {
+		t.Errorf("CountEvents = %d, %v after %d looks at the clock; want nothing counted", n, err, looks)
+	}
+	countAll(t, other)
+	var sums int
+	if err := raw(t, db).QueryRow(`SELECT (SELECT COUNT(*) FROM event_hour) + (SELECT COUNT(*) FROM gate_seen) + (SELECT COUNT(*) FROM people_day)`).Scan(&sums); err != nil || sums != 0 {
+		t.Errorf("%d sums of events that were wiped (%v)", sums, err)
+	}
+}

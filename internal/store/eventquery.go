@@ -70,7 +70,7 @@ func (s *Store) eventPage(ctx context.Context, f access.EventFilter) (EventPage,
 	if keys := indexKeysOf(f); s.write != nil && !q.byTime && len(keys) > 0 {
 		return s.pageByIndex(ctx, f, q, keys)
 	}
-	floor := int64(0)
+	var floor, floorAt int64
 	if q.sifts {
 		edge := q.listQuery
 		edge.where, edge.args, edge.limit = edge.where[:q.leading], edge.args[:q.leading], 1
@@ -78,14 +78,15 @@ func (s *Store) eventPage(ctx context.Context, f access.EventFilter) (EventPage,
 		if q.scattered {
 			ahead = max(1, ahead/scatter)
 		}
-		err := s.kind.fault(s.read.QueryRowContext(ctx, edge.text(`SELECT id FROM events`)+` OFFSET `+strconv.Itoa(ahead-1), edge.args...).Scan(&floor))
+		err := s.kind.fault(s.read.QueryRowContext(ctx, edge.text(`SELECT id, occurred_at FROM events`)+` OFFSET `+strconv.Itoa(ahead-1), edge.args...).Scan(&floor, &floorAt))
 		if err != nil && !errors.Is(err, access.ErrNotFound) {
 			return EventPage{}, err
 		}
 		switch {
 		case floor == 0:
 		case q.byTime:
-			q.add("(occurred_at, id) >= (SELECT occurred_at, id FROM events WHERE id = ?)", floor)
+			// The instant stands in the text, and is not looked up: a purge may just now take this event, but not those after it.
+			q.add("(occurred_at, id) >= ("+strconv.FormatInt(floorAt, 10)+", ?)", floor)
 		default:
 			q.add("id >= ?", floor)
 		}

@@ -121,6 +121,10 @@ func (im *Import) Wipe() error {
 			return fmt.Errorf("wipe %s: %w", table, err)
 		}
 	}
+	// Whoever is counting what was there just now, in a server, is not to write it down after this.
+	if _, err := im.exec(`UPDATE event_counter SET round = round + 1`); err != nil {
+		return fmt.Errorf("begin to count anew: %w", err)
+	}
 	if _, err := im.exec(`DELETE FROM change WHERE version = $1`, ImportedVersion); err != nil {
 		return fmt.Errorf("wipe the audit of an earlier import: %w", err)
 	}

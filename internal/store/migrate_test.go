@@ -4,14 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pressly/goose/v3"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/store"
@@ -241,4 +244,77 @@ func collect(t *testing.T, rows *sql.Rows) map[string]string {
 		t.Fatal(err)
 	}
 	return got
+}
+
+// A log from before there was an index or a count: after the upgrade each event is found by all that it can be asked for, read in the order of its commits,
+// and counted once.
+func TestMigrateALogOfTheFirstSchema(t *testing.T) {
+	eachEmpty(t, func(t *testing.T, db storetest.Database) {
+		first, err := os.ReadFile(filepath.Join("migrations", db.Engine, "0001_initial.sql"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, dialect := raw(t, db), goose.DialectSQLite3
+		if db.Engine == store.Postgres {
+			dialect = goose.DialectPostgres
+		}
+		p, err := goose.NewProvider(dialect, r, fstest.MapFS{"0001_initial.sql": {Data: first}}, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Up(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		const lanes, batches, inBatch = 3, 400, 3
+		mustExec(t, r, `INSERT INTO writer (host, pid, started_at, retired_at) VALUES ('a', 1, 1, 2), ('b', 1, 1, NULL), ('c', 1, 1, NULL)`)
+		mustExec(t, r, fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at)
+			SELECT i %% %d + 1, i / %d + 1, 1, %d, i * 1000, i * 1000 FROM n`, lanes*batches-1, lanes, lanes, inBatch))
+		mustExec(t, r, fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+			INSERT INTO events (kind, occurred_at, recorded_at, writer_id, seq, gate_id, user_id, policy_version, decision, reason, count, address, request_id, fingerprint)
+			SELECT 'decision', i / %d * 1000, i / %d * 1000, i / %d %% %d + 1, i / %d / %d + 1, i %% 7 + 1, i %% 11 + 1, 1, 'ALLOW', 'OK', 1, '', 'r' || i, '' FROM n`,
+			lanes*batches*inBatch-1, inBatch, inBatch, inBatch, lanes, inBatch, lanes))
+
+		s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+		if applied, err := s.Migrate(t.Context()); err != nil || len(applied) != steps(t, db)-1 {
+			t.Fatalf("Migrate = %v, %v; want all steps but the first", applied, err)
+		}
+		const all = lanes * batches * inBatch
+		look := func(when string) {
+			t.Helper()
+			for gate := range int64(7) {
+				got, err := s.Events(t.Context(), access.EventFilter{GateID: gate + 1, Limit: store.All})
+				want := 0
+				for i := int64(0); i < all; i++ {
+					if i%7 == gate {
+						want++
+					}
+				}
+				if err != nil || len(got) != want {
+					t.Errorf("%s: %d events of gate %d (%v), want %d", when, len(got), gate+1, err, want)
+				}
+			}
+			for _, i := range []int{0, 1023, 1024, all / 2, all - 1} {
+				got, err := s.Events(t.Context(), access.EventFilter{RequestID: fmt.Sprint("r", i)})
+				if err != nil || len(got) != 1 {
+					t.Errorf("%s: %d events of request r%d (%v), want one", when, len(got), i, err)
+				}
+			}
+		}
+		look("before the index has followed")
+		if err := s.IndexEvents(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		look("after it has")
+		for lane := range int64(lanes) {
+			if seqs, requests := readLane(t, s, lane+1, 50, 70); len(seqs) != batches || len(requests) != batches*inBatch {
+				t.Errorf("lane %d: %d batches and %d events, want %d and %d", lane+1, len(seqs), len(requests), batches, batches*inBatch)
+			}
+		}
+		if n := countAll(t, s); n != all {
+			t.Errorf("%d events were counted, want %d", n, all)
+		}
+		if n := countAll(t, s); n != 0 {
+			t.Errorf("%d events were counted twice", n)
+		}
+	})
 }

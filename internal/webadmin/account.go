@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/throttle"
 )
 
 // accountPage is what people see of themselves: who they are, their password, the browsers where they are signed in.
@@ -115,7 +116,11 @@ func (a *Admin) changePassword(w http.ResponseWriter, r *http.Request) error {
 // replacePassword changes the password. An unattended browser is no place to guess the old one at: tries count as sign-ins do.
 func (a *Admin) replacePassword(w http.ResponseWriter, r *http.Request, current, next string) error {
 	v := visitOf(r)
-	attempt, ok, wait := a.signIns.Name(v.address, v.user.Username)
+	var attempt throttle.SignIn
+	ok, wait := a.signIns.Address(v.address) // as well: where somebody signed in lately their name alone holds nothing up
+	if ok {
+		attempt, ok, wait = a.signIns.Name(v.address, v.user.Username)
+	}
 	if !ok {
 		return access.Invalid{{Field: "current", Code: access.CodeOther, Text: v.n("login.throttled", secondsUp(wait))}}
 	}

@@ -204,6 +204,9 @@ func (a *Admin) begin(r *http.Request) *visit {
 		admin: a, now: a.now(), zone: time.UTC, path: r.URL.Path, requestID: r.Header.Get("X-Request-Id"), secure: r.Header.Get("X-Forwarded-Proto") == "https",
 		lang: negotiate(r.Header["Accept-Language"], a.language),
 	}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead { // with the filter of a list
+		v.path = r.URL.RequestURI()
+	}
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		v.address = ap.Addr().Unmap()
 	}

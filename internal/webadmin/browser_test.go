@@ -45,6 +45,24 @@ func visits(front int64) []visitTo {
 		{name: "gate-invalid", failing: true, path: "/admin/gates/new/", script: `document.querySelector("form.form").noValidate = true`, click: "form.form .primary", ready: ".field.wrong"},
 		{name: "gate-edit", path: gate + "edit/"},
 		{name: "gate-delete", path: gate + "delete/"},
+		{name: "access", path: "/admin/access/"},
+		{name: "access-few", path: "/admin/access/?gates=0"},
+		{name: "access-changed", path: "/admin/access/", click: "table.live tbody tr:nth-child(2) td:nth-child(7)", ready: ".matrix-bar button"},
+		{name: "access-mixed", path: "/admin/access/", click: "table.live td.mixed", ready: ".matrix-bar a"},
+		{name: "access-group", path: accessPath("group", 1)},
+		{name: "access-gate", path: accessPath("gate", front)},
+		{name: "devices", path: "/admin/devices/"},
+		{name: "devices-none-found", path: "/admin/devices/?q=nowhere"},
+		{name: "device", path: devicePath(1)},
+		{name: "device-new", path: "/admin/devices/new/?who=a"},
+		{name: "device-form", path: "/admin/devices/new/?user=5"},
+		{name: "device-lost", path: devicePath(3) + "lost/"},
+		{name: "device-token", path: devicePath(3) + "token/", click: ".confirm .primary", ready: ".qr"},
+		{name: "audit", path: "/admin/audit/"},
+		{name: "audit-filtered", path: "/admin/audit/?object=device&action=change"},
+		{name: "search", path: "/admin/search/?q=o"},
+		{name: "search-none-found", path: "/admin/search/?q=nowhere"},
+		{name: "settings", path: "/admin/settings/"},
 		{name: "account", path: "/admin/account/"},
 		{name: "menu", path: "/admin/gates/", click: ".me"},
 		{name: "not-found", path: "/admin/nowhere/", failing: true},
@@ -233,7 +251,7 @@ func TestPagesInChromium(t *testing.T) {
 	source := axe(t)
 	screens := os.Getenv("OPENWAY_SCREENS") != ""
 	w := openTab(t, openChromium(t))
-	for _, page := range visits(front.ID) {
+	for _, page := range append(x.peopleVisits(), visits(front.ID)...) {
 		for _, lang := range languages() {
 			for _, theme := range []string{"light", "dark"} {
 				name := page.name + "-" + theme + "-" + string(lang)

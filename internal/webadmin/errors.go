@@ -79,3 +79,6 @@ func (a *Admin) failStatus(w http.ResponseWriter, v *visit, status int, hint str
 		http.Error(w, http.StatusText(status), status)
 	}
 }
+
+// notThere reports whether err says that something does not exist.
+func notThere(err error) bool { return errors.Is(err, access.ErrNotFound) }

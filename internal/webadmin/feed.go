@@ -18,7 +18,7 @@ import (
 // that lost the connection names the last one it has, so that nothing is missed and nothing comes twice.
 
 const (
-	// feedBeat is how often a silent stream says that it lives, and asks whether its session does.
+	// feedBeat is how often a silent stream says that it lives. At each, and before anything is shown, it is asked whether its session does.
 	feedBeat = 15 * time.Second
 	// feedPatience is how long a browser may take to read what it is sent.
 	feedPatience = 10 * time.Second
@@ -92,26 +92,25 @@ func (a *Admin) eventStream(w http.ResponseWriter, r *http.Request) error {
 	}
 	for {
 		delivery, err := s.next(r.Context(), sub)
-		switch {
-		case err == nil && len(delivery.Events) == 0:
-			alive, err := s.alive(r)
-			if err != nil || !alive {
-				_ = s.send("end", "", "")
-				return nil
-			}
+		if err != nil { // closed, too slow, or the database is away: the browser comes back with its cursor
+			return nil //nolint:nilerr // see above
+		}
+		if alive, err := s.alive(r); err != nil || !alive { // before anything is shown: on a busy site it is never silent
+			_ = s.send("end", "", "")
+			return nil
+		}
+		if len(delivery.Events) == 0 {
 			if s.comment() != nil {
 				return nil
 			}
-		case err == nil:
-			rows, err := s.rows(r.Context(), delivery.Events)
-			if err != nil {
-				a.log.Warn("webadmin: the live feed ends: rows could not be drawn", "error", err)
-				return nil
-			}
-			if s.send("rows", delivery.Cursor, rows) != nil {
-				return nil
-			}
-		default: // closed, too slow, or the database is away: the browser comes back with its cursor
+			continue
+		}
+		rows, err := s.rows(r.Context(), delivery.Events)
+		if err != nil {
+			a.log.Warn("webadmin: the live feed ends: rows could not be drawn", "error", err)
+			return nil
+		}
+		if s.send("rows", delivery.Cursor, rows) != nil {
 			return nil
 		}
 	}

@@ -26,6 +26,8 @@ type field struct {
 	Required     bool
 	Focus        bool // has the focus when the page opens
 	Max          int  // characters; 0 = any number
+
+	Choices []option // of the part "select"
 }
 
 // faults puts what is wrong into the fields that it concerns and returns the rest as sentences for the head of the form.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,10 +66,7 @@ func (a *Admin) askToSignIn(w http.ResponseWriter, r *http.Request, v *visit) {
 			next = u.RequestURI()
 		}
 	}
-	to := "/admin/login/"
-	if next = localPath(next); next != "/admin/" {
-		to += "?" + url.Values{"next": {next}}.Encode()
-	}
+	to := signInFor(next)
 	if r.Method == http.MethodPost {
 		_ = v.sorry(w, r, to, "flash.session_over")
 		return
@@ -189,11 +188,40 @@ func (a *Admin) setPreferences(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 	}
-	next := sent(r, "next")
-	if strings.HasPrefix(next, "/admin/login/") {
-		http.Redirect(w, r, "/admin/login/", http.StatusSeeOther)
-		return nil
-	}
-	http.Redirect(w, r, localPath(next), http.StatusSeeOther)
+	http.Redirect(w, r, a.back(sent(r, "next")), http.StatusSeeOther)
 	return nil
+}
+
+// back is the way back to a page that was shown, also to the one to sign in. A form that was refused is shown in answer to a POST, where there may be
+// nothing to GET: then it is the page above it.
+func (a *Admin) back(to string) string {
+	u, err := url.Parse(to)
+	if err == nil && u.Path == loginPath && strings.HasPrefix(to, loginPath) {
+		return signInFor(u.Query().Get("next"))
+	}
+	to = localPath(to)
+	if u, err = url.Parse(to); err != nil {
+		return "/admin/"
+	}
+	for at := u.Path; at != "/"; at = path.Dir(strings.TrimSuffix(at, "/")) + "/" {
+		methods := a.Methods(at)
+		shown := slices.Contains(methods, http.MethodGet)
+		if at == u.Path && (shown || len(methods) == 0) { // also where there is nothing at all: the page said so
+			return to
+		}
+		if shown {
+			return at
+		}
+	}
+	return "/admin/"
+}
+
+const loginPath = "/admin/login/"
+
+// signInFor is the page to sign in, which leads on to next.
+func signInFor(next string) string {
+	if next = localPath(next); next != "/admin/" {
+		return loginPath + "?" + url.Values{"next": {next}}.Encode()
+	}
+	return loginPath
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/openway-access/openway/internal/access"
 )
 
-// What is done to the permissions of a gate, from the gate's own page.
+// What is done to permissions: from the page of their gate, and from that of the person or the group whom they let through.
 
 // subjectOf reads who a form means: "user:5" or "group:3".
 func subjectOf(s string) (userID, groupID int64, err error) {
@@ -68,21 +68,41 @@ func (a *Admin) subjectName(r *http.Request, p access.Permission) (string, error
 	return fullName(u), err
 }
 
-// permissionOf is the permission that the path names, at the gate that it names.
-func (a *Admin) permissionOf(r *http.Request) (access.Gate, access.Permission, error) {
-	g, err := a.gateOf(r)
-	if err != nil {
-		return g, access.Permission{}, err
-	}
+// heldPermission is the permission that the path names, with whom it lets through and which gate, and the page that it is changed on.
+type heldPermission struct {
+	access.Permission
+	who, gate, page string
+}
+
+// heldPermissionOf finds it, if it is that of the person, the group or the gate that the path names.
+func (a *Admin) heldPermissionOf(r *http.Request) (p heldPermission, err error) {
 	id, err := pathID(r, "permission")
 	if err != nil {
-		return g, access.Permission{}, err
+		return p, err
 	}
-	p, err := a.desk.Permission(r.Context(), id)
-	if err == nil && p.GateID != g.ID {
-		err = fmt.Errorf("permission %d is not at gate %d: %w", id, g.ID, access.ErrNotFound)
+	if p.Permission, err = a.desk.Permission(r.Context(), id); err != nil {
+		return p, err
 	}
-	return g, p, err
+	theirs := false
+	for _, place := range []struct {
+		name string
+		id   int64
+		path func(int64) string
+	}{{"gate", p.GateID, gatePath}, {"user", p.UserID, userPath}, {"group", p.GroupID, groupPath}} {
+		if r.PathValue(place.name) != "" {
+			theirs, p.page = r.PathValue(place.name) == idText(place.id), place.path(place.id)
+		}
+	}
+	if !theirs {
+		return p, fmt.Errorf("permission %d is another's: %w", id, access.ErrNotFound)
+	}
+	g, err := a.desk.Gate(r.Context(), p.GateID)
+	if err != nil {
+		return p, err
+	}
+	p.gate = gateName(g)
+	p.who, err = a.subjectName(r, p.Permission)
+	return p, err
 }
 
 func (a *Admin) suspendPermission(w http.ResponseWriter, r *http.Request) error {
@@ -102,37 +122,29 @@ func (a *Admin) allowPermission(w http.ResponseWriter, r *http.Request, allow bo
 	if err != nil {
 		return err
 	}
-	g, p, err := a.permissionOf(r)
-	if err != nil {
-		return err
-	}
-	name, err := a.subjectName(r, p)
+	p, err := a.heldPermissionOf(r)
 	if err != nil {
 		return err
 	}
 	p.Allow, p.Version = allow, seen
-	_, err = a.desk.UpdatePermission(r.Context(), v.actor(), p)
+	_, err = a.desk.UpdatePermission(r.Context(), v.actor(), p.Permission)
 	if overtaken(err) {
-		return v.sorry(w, r, gatePath(g.ID), "flash.permission_changed", name)
+		return v.sorry(w, r, p.page, "flash.permission_changed", p.who)
 	}
 	if err != nil {
 		return err
 	}
-	return v.done(w, r, gatePath(g.ID), told, name, gateName(g))
+	return v.done(w, r, p.page, told, p.who, p.gate)
 }
 
 func (a *Admin) removePermission(w http.ResponseWriter, r *http.Request) error {
 	v := visitOf(r)
-	g, p, err := a.permissionOf(r)
-	if err != nil {
-		return err
-	}
-	name, err := a.subjectName(r, p)
+	p, err := a.heldPermissionOf(r)
 	if err != nil {
 		return err
 	}
 	if err := a.desk.RevokePermission(r.Context(), v.actor(), p.ID); err != nil {
 		return err
 	}
-	return v.done(w, r, gatePath(g.ID), "flash.removed", name, gateName(g))
+	return v.done(w, r, p.page, "flash.removed", p.who, p.gate)
 }

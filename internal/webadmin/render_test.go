@@ -2,6 +2,7 @@ package webadmin
 
 import (
 	"fmt"
+	"html/template"
 	"io/fs"
 	"net/http/httptest"
 	"path"
@@ -32,7 +33,7 @@ type sample struct {
 }
 
 func samples() []sample {
-	return []sample{
+	return append(peopleSamples(), []sample{
 		{"login", func(v *visit, s string, _ int) page {
 			v.user, v.session = access.User{}, registry.Session{}
 			return &loginPage{frame: v.frame("", s), Username: textField("username", s), Password: textField("password", s), Next: s, Refusal: s}
@@ -85,6 +86,90 @@ func samples() []sample {
 			}
 			return p
 		}},
+		{"matrix", func(v *visit, s string, rows int) page {
+			head := axisHead{ID: 1, Name: s, Sub: s, Path: "/admin/access/?group=1"}
+			var b strings.Builder
+			for range rows {
+				writeCell(&b, registry.Cell{State: registry.CellAllowed, Seen: 3, Dated: rows - 1}, v.cellWords())
+			}
+			p := &matrixPage{
+				frame: v.frame("access", s), Groups: s, Gates: s, Heads: slices.Repeat([]axisHead{head}, rows), Rows: slices.Repeat([]matrixRow{{head, template.HTML(b.String())}}, rows),
+				Few: rows == 1, Manage: rows != 1, Mixed: rows > 1, Pages: slices.Repeat([]option{{"/admin/access/?after_gate=1", s, false}}, rows),
+			}
+			if rows == 0 {
+				p.Empty = "gates"
+			}
+			return p
+		}},
+		{"cells", func(v *visit, s string, rows int) page {
+			head := axisHead{ID: 1, Name: s, Sub: s, Path: "/admin/access/?group=1"}
+			p := &cellsPage{frame: v.frame("access", s), Axis: "group", Chosen: head, Page: "/admin/groups/1/", Search: s, Here: "/admin/access/?group=1", Manage: rows != 1}
+			for i := range rows {
+				h := head
+				h.ID = int64(i)
+				row := v.cellRow(h, registry.Cell{GroupID: 1, GateID: 1, State: registry.CellSuspended, Seen: 3, Dated: i})
+				p.Rows = append(p.Rows, row)
+			}
+			return p
+		}},
+		{"devices", func(v *visit, s string, rows int) page {
+			row := phoneRow{Path: "/admin/devices/1/", Name: s, Android: s, Owner: s, Username: s, Active: rows == 1, Added: v.moment(v.now)}
+			return &devicesPage{frame: v.frame("devices", s), Search: s, States: []option{{"/admin/devices/", s, true}}, Devices: slices.Repeat([]phoneRow{row}, rows)}
+		}},
+		{"device", func(v *visit, s string, rows int) page {
+			event := eventRow{Path: "/admin/events/1/", At: v.moment(v.now), Gate: s, Outcome: access.Allow, Why: s, Count: rows}
+			return &devicePage{
+				frame: v.frame("devices", s), Device: access.Device{ID: 1, UserID: 1, AndroidDeviceID: s, TokenPreview: s, Active: rows == 1}, Owner: s, Username: s, Added: v.moment(v.now),
+				Events: slices.Repeat([]eventRow{event}, rows),
+			}
+		}},
+		{"device_owner", func(v *visit, s string, rows int) page {
+			return &ownerPage{
+				frame: v.frame("devices", s), Device: access.Device{ID: int64(rows / 2)}, Lead: s, Search: s, Found: slices.Repeat([]ownerRow{{1, s, s, true}}, rows), Others: rows > 1, Back: "/admin/devices/",
+			}
+		}},
+		{"device_form", func(v *visit, s string, rows int) page {
+			p := &deviceForm{
+				frame: v.frame("devices", s), Device: access.Device{ID: int64(rows)}, Name: textField("name", s), Android: textField("android_device_id", s), Version: 3,
+				Problems: slices.Repeat([]string{s}, rows), Back: "/admin/",
+			}
+			if rows > 0 {
+				p.Conflict = &conflict{Who: s, When: v.moment(v.now), Changes: slices.Repeat([]conflictLine{{s, s, s}}, rows-1)}
+			}
+			return p
+		}},
+		{"device_act", func(v *visit, s string, rows int) page {
+			return &deviceAct{frame: v.frame("devices", s), Lead: s, Lines: slices.Repeat([]string{s}, rows), Verb: s, Icon: "trash", Danger: rows == 1, Seen: s, Back: "/admin/"}
+		}},
+		{"device_token", func(v *visit, s string, _ int) page {
+			return &tokenPage{frame: v.frame("devices", s), Name: s, Owner: s, Token: s, Back: "/admin/"}
+		}},
+		{"audit", func(v *visit, s string, rows int) page {
+			field := auditField{Label: s, Before: s, After: s, HadBefore: rows != 1, HasAfter: true}
+			row := auditRow{At: v.moment(v.now), Who: s, From: s, What: s, Fields: slices.Repeat([]auditField{field}, rows)}
+			if rows > 1 {
+				row.Path = "/admin/gates/1/"
+			}
+			return &auditPage{
+				frame: v.frame("audit", s), Filter: auditFilter{s, s, s, s, s, s, slices.Repeat([]string{s}, rows)}, Set: rows > 0, Objects: []option{{s, s, true}}, Actions: []option{{s, s, true}},
+				Changes: slices.Repeat([]auditRow{row}, rows), CSV: "/admin/audit/export/?q=1", NDJSON: "/admin/audit/export/?q=2",
+			}
+		}},
+		{"search", func(v *visit, s string, rows int) page {
+			kind := foundKind{Name: "people", Text: s, Rows: slices.Repeat([]foundRow{{"/admin/users/1/", s, s, s}}, rows), All: "/admin/users/"}
+			return &searchPage{frame: v.frame("search", s), Query: s, Kinds: slices.Repeat([]foundKind{kind}, rows)}
+		}},
+		{"settings", func(v *visit, s string, rows int) page {
+			p := &settingsPage{
+				frame: v.frame("settings", s), Name: textField("name", s), Zone: textField("zone", s), Release: textField("default_release_ms", s), Retention: textField("retention_days", s),
+				Version: 3, Problems: slices.Repeat([]string{s}, rows),
+			}
+			if rows > 0 {
+				p.Deletes, p.Consent = s, s
+				p.Conflict = &conflict{Who: s, When: v.moment(v.now), Changes: slices.Repeat([]conflictLine{{s, s, s}}, rows-1)}
+			}
+			return p
+		}},
 		{"gates", func(v *visit, s string, rows int) page {
 			row := gateRow{Path: "/admin/gates/1/", Code: s, Name: s, Location: s, Release: s}
 			p := &gatesPage{frame: v.frame("gates", s), Search: s, Gates: slices.Repeat([]gateRow{row}, rows), Pager: pager{First: "/admin/gates/", Next: "/admin/gates/?after=1"}}
@@ -114,7 +199,7 @@ func samples() []sample {
 				Events: slices.Repeat([]eventRow{event}, rows),
 			}
 		}},
-	}
+	}...)
 }
 
 // textField is a field in which everything is s.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,7 +39,7 @@ func rightsOf(x *site) []rights {
 	gate := strings.TrimSuffix(gatePath(g.ID), "/")
 	permission := fmt.Sprintf("%s/permissions/%d", gate, p.ID)
 	subject := fmt.Sprintf("subject=group:%d", staff.ID)
-	return []rights{
+	return slices.Concat(peopleRights(x), deskRights(x), []rights{
 		{"GET /admin/static/{file}", asset, "", ok, ok, ok, ok},
 		{"GET /admin/login/{$}", "", "", ok, moved, moved, moved},
 		{"POST /admin/login/{$}", "", "", bad, bad, bad, bad},
@@ -67,7 +68,7 @@ func rightsOf(x *site) []rights {
 		{"GET /admin/gates/{gate}/delete/{$}", gate + "/delete/", "", signIn, no, no, ok},
 		{"POST /admin/gates/{gate}/permissions/{permission}/remove/{$}", permission + "/remove/", "", signIn, no, moved, http.StatusNotFound}, // the manager has removed it
 		{"POST /admin/gates/{gate}/delete/{$}", gate + "/delete/", fmt.Sprintf("version=%d", g.Version), signIn, no, no, http.StatusConflict}, // the owner has changed it
-	}
+	})
 }
 
 func TestRolesAndRoutes(t *testing.T) {
@@ -126,9 +127,11 @@ func TestRolesAndRoutes(t *testing.T) {
 func TestPagesShowWhatARoleMayDo(t *testing.T) {
 	x := newSite(t, store.SQLite, nil)
 	front := x.town()
+	paths := append(x.peoplePaths(), x.deskPaths(front)...)
+	paths = append(paths, "/admin/gates/", gatePath(front.ID), gatePath(front.ID)+"?who=a", "/admin/account/")
 	for _, who := range []string{"viewer", "manager", "owner"} {
 		b := x.as(who)
-		for _, path := range []string{"/admin/gates/", gatePath(front.ID), gatePath(front.ID) + "?who=a", "/admin/account/"} {
+		for _, path := range paths {
 			page := b.get(path).want(t, path, http.StatusOK)
 			base := must(url.Parse(path))(t)
 			for _, target := range targets(t, page.body) {

@@ -220,6 +220,21 @@ func TestSignInsAreThrottled(t *testing.T) {
 	}
 }
 
+// Whoever signed in here lately is not held up by what others try under that name, but guessing the present password at an unattended browser is.
+func TestPasswordIsNotGuessedAtAnOpenBrowser(t *testing.T) {
+	x := newSite(t, store.SQLite, func(c *Config) { c.SignIns = throttle.NewSignIns(throttle.Rate{N: 3, Per: time.Hour}, nil) })
+	b := x.browser()
+	b.post("/admin/login/", "username", "owner", "password", password).want(t, "sign in", http.StatusSeeOther)
+	const next = "another quiet harbour"
+	for range 2 {
+		b.post("/admin/account/password/", "current", "no", "password", next, "repeat", next).want(t, "a try", http.StatusUnprocessableEntity)
+	}
+	got := b.post("/admin/account/password/", "current", password, "password", next, "repeat", next).want(t, "one too many", http.StatusUnprocessableEntity)
+	if !got.shows("Too many attempts") {
+		t.Errorf("it does not say that there were too many:\n%s", got.body)
+	}
+}
+
 func TestFormsOfOtherSites(t *testing.T) {
 	x := newSite(t, store.SQLite, func(c *Config) { c.PublicURL = &url.URL{Scheme: "https", Host: "access.example.org"} })
 	for name, tc := range map[string]struct {

@@ -126,6 +126,13 @@ func (x *site) user(name string) access.User {
 	return must(x.desk.CreateUser(x.t.Context(), setup, access.User{Username: name, Active: true}, registry.Password{}))(x.t)
 }
 
+// device is a phone with a token that nobody knows.
+func (x *site) device(owner access.User, name string) access.Device {
+	x.t.Helper()
+	d, _, err := x.desk.CreateDevice(x.t.Context(), setup, access.Device{UserID: owner.ID, Name: name, Active: true}, "")
+	return must(d, err)(x.t)
+}
+
 func (x *site) grant(p access.Permission) access.Permission {
 	x.t.Helper()
 	return must(x.desk.GrantPermission(x.t.Context(), setup, p))(x.t)
@@ -240,6 +247,8 @@ func (x *site) town() access.Gate {
 	x.grant(access.Permission{GateID: front.ID, GroupID: lab.ID})
 	off := x.grant(access.Permission{GateID: front.ID, GroupID: cleaning.ID})
 	must(x.desk.SuspendPermission(ctx, setup, off))(t)
+	x.grant(access.Permission{GateID: front.ID + 3, GroupID: staff.ID})
+	x.grant(access.Permission{GateID: front.ID + 2, GroupID: staff.ID, ValidUntil: now.Add(72 * time.Hour)})
 	for i, u := range []access.User{
 		{Username: "anna.petrova", FirstName: "Анна", LastName: "Петрова", Active: true},
 		{Username: "ben.okafor", FirstName: "Ben", LastName: "Okafor", Active: true},
@@ -263,6 +272,12 @@ func (x *site) town() access.Gate {
 				t.Fatal(err)
 			}
 		}
+		d := x.device(u, []string{"Pixel 9", "", "Samsung Galaxy S25 Ultra Enterprise Edition", "Служебный телефон", "Mobile device"}[i])
+		d.AndroidDeviceID = fmt.Sprintf("9774d56d682e549%x", i)
+		must(x.desk.UpdateDevice(ctx, setup, d))(t)
+		if i == 3 {
+			must(x.desk.SetDeviceActive(ctx, setup, d.ID, false))(t)
+		}
 	}
 	for _, token := range []string{"a stranger's token", "another token of nobody", "a third one"} {
 		x.keeper.Verify(ctx, gatekeeper.Request{Gate: front.Code, Token: token})
@@ -272,9 +287,14 @@ func (x *site) town() access.Gate {
 		must(x.desk.AddToken(ctx, setup, u.ID, "the phone of "+name, "Pixel 9"))(t)
 	}
 	for _, ask := range []gatekeeper.Request{
-		{Gate: "front-door", Token: "the phone of anna.petrova"}, {Gate: "front-door", Token: "the phone of ben.okafor"}, {Gate: "gate-00", Token: "the phone of anna.petrova"},
-		{Gate: "front-door", Token: "the phone of maximiliane.von.hohenstein-wittgenstein"}, {Gate: "front-door", Token: "the phone of felix.novak"},
-		{Gate: "back-door", Token: "the phone of anna.petrova"}, {Malformed: true}, {Gate: "front-door", Token: "the phone of anna.petrova"},
+		{Gate: "front-door", Token: "the phone of anna.petrova"},
+		{Gate: "front-door", Token: "the phone of ben.okafor"},
+		{Gate: "gate-00", Token: "the phone of anna.petrova"},
+		{Gate: "front-door", Token: "the phone of maximiliane.von.hohenstein-wittgenstein"},
+		{Gate: "front-door", Token: "the phone of felix.novak"},
+		{Gate: "back-door", Token: "the phone of anna.petrova"},
+		{Malformed: true},
+		{Gate: "front-door", Token: "the phone of anna.petrova"},
 	} {
 		ask.At, ask.RequestID, ask.Address = time.Now(), "town", netip.MustParseAddr("10.0.0.7")
 		x.keeper.Verify(ctx, ask)

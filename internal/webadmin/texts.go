@@ -30,5 +30,7 @@ var allTexts = sync.OnceValue(func() map[string]words {
 
 // areas are the parts of the catalogue.
 func areas() []map[string]words {
-	return []map[string]words{frameTexts(), errorTexts(), accountTexts(), gateTexts(), eventTexts()}
+	return []map[string]words{
+		frameTexts(), errorTexts(), accountTexts(), gateTexts(), eventTexts(), peopleTexts(), groupTexts(), accessTexts(), deviceTexts(), deskTexts(),
+	}
 }

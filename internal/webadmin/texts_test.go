@@ -69,7 +69,25 @@ func dynamicTexts() map[string][]string {
 	all["action."] = []string{
 		"create", "change", "delete", "revoke", "rekey", "password", "erase", "sign-in", "sign-out", "sign-out everywhere", "refused", "export", "purge", "other",
 	}
+	for _, state := range append(cellStates(), "mixed") {
+		all["cell."] = append(all["cell."], string(state))
+	}
+	for _, state := range cellStates() {
+		all["flash.cell."] = append(all["flash.cell."], string(state))
+	}
+	all["device."] = []string{"active", "revoked"}
+	all["state."] = []string{"active", "inactive", "revoked"}
+	all["field."] = auditFields()
 	return all
+}
+
+// auditFields are the names of fields in the audit.
+func auditFields() []string {
+	return []string{
+		"active", "agent", "allow", "android_device_id", "before", "code", "count", "default_release_ms", "deleted", "device_id", "email", "first_name", "format", "gate_id",
+		"group_id", "key", "kind", "label", "language", "last_name", "location", "name", "release_ms", "retention_days", "role", "sessions", "site_id", "staff", "state",
+		"state_reason", "superuser", "tokens", "usable", "user_id", "username", "valid_from", "valid_until", "zone",
+	}
 }
 
 var key = regexp.MustCompile(`^[a-z_]+(\.[A-Za-z0-9_]+)+$`)

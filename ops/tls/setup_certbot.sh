@@ -77,6 +77,7 @@ place() {
 	mv "$file.new" "$file"
 }
 
+domain=${domain,,} # as certbot names its directories
 [[ $domain =~ ^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,}$ ]] || die "\"$domain\" is not a domain name such as access.example.org"
 [ "$domain" != access.example.org ] || die "give your own domain: --domain, or edit the line domain= in this file"
 [[ $email =~ ^[^@[:space:]]+@[^@[:space:]]+\.[^@[:space:]]+$ ]] || die "give an e-mail address for Let's Encrypt: --email ops@$domain"
@@ -141,7 +142,11 @@ server {
 EOF
 	reload_nginx || die 'nginx does not start: see above'
 fi
-run certbot certonly --webroot -w "$root/var/www/letsencrypt" -d "$domain" --email "$email" --agree-tos --non-interactive --keep-until-expiring ${staging:+"$staging"}
+keep=--keep-until-expiring
+if [ -z "$staging" ] && grep -qs '^server *=.*staging' "$root/etc/letsencrypt/renewal/$domain.conf"; then
+	keep=--force-renewal # what a rehearsal left would be kept as well
+fi
+run certbot certonly --webroot -w "$root/var/www/letsencrypt" -d "$domain" --email "$email" --agree-tos --non-interactive "$keep" ${staging:+"$staging"}
 [ -n "$dry" ] || [ -e "$root$live/fullchain.pem" ] || die "certbot left no certificate in $live: see /var/log/letsencrypt/letsencrypt.log"
 
 changed=''
@@ -149,8 +154,13 @@ before=''
 if [ -e "$root$conf" ] && [ -z "$dry" ]; then before=$(cat "$root$conf"); fi
 new=$(sed -e "s/access\.example\.org/$domain/g" -e "s/server 127\.0\.0\.1:8001;/server $upstream;/" "$template")
 place $conf 644 <<<"$new"
+if [ "$keep" = --force-renewal ]; then changed=yes; fi
 if [ -n "$changed" ] && ! reload_nginx; then
-	[ -z "$before" ] || printf '%s\n' "$before" >"$root$conf"
+	if [ -z "$before" ]; then
+		rm -f "$root$conf"
+		die "nginx does not take $conf; it was taken away again"
+	fi
+	printf '%s\n' "$before" >"$root$conf"
 	die "nginx does not take $conf; what was there before is there again"
 fi
 
