@@ -55,20 +55,20 @@ func (r *Registry) login(ctx context.Context, actor access.Actor, username, pass
 
 // checkLogin returns the user along with ErrBadLogin when it knows whose name was used.
 func (r *Registry) checkLogin(ctx context.Context, actor access.Actor, username, password string, enter func(*change, *access.User) error) (access.User, error) {
-	user, hash, err := r.knownUser(ctx, username)
-	if err != nil {
-		return access.User{}, err
-	}
-	var fresh string // replaces an outdated hash
+	var user access.User
+	var hash, fresh string // fresh replaces an outdated hash
 	good := false
-	err = r.slots.use(ctx, true, func() error {
+	// In a storm most are turned away here, and must not have cost a look at the database.
+	err := r.slots.use(ctx, true, func() (err error) {
+		if user, hash, err = r.knownUser(ctx, username); err != nil {
+			return err
+		}
 		if hash == "" {
 			credential.SpendVerify(r.kind.hash(ctx, r.store))
 			return nil
 		}
 		var outdated bool
 		if good, outdated = credential.VerifyPassword(hash, password); good && outdated && user.Active {
-			var err error
 			if fresh, err = credential.HashPassword(password); err != nil {
 				return fmt.Errorf("renew the password hash of user %d: %w", user.ID, err)
 			}
@@ -123,7 +123,7 @@ func (r *Registry) knownUser(ctx context.Context, username string) (user access.
 		return access.User{}, "", nil
 	}
 	if err != nil {
-		return access.User{}, "", fmt.Errorf("login: %w", err)
+		return access.User{}, "", err
 	}
 	if !credential.ReadableHash(hash) {
 		hash = ""

@@ -22,7 +22,7 @@ type slots struct {
 }
 
 // stormShare is how much of the processors' time the hashes of a storm of logins may take: the gates keep the rest.
-const stormShare = 0.3
+const stormShare = 0.12
 
 // queueLength is how many logins may wait for one slot: some seconds of work.
 const queueLength = 16
