@@ -140,6 +140,12 @@ mkdir -p reports
 if [ $# -gt 0 ]; then
 	go test -race -timeout 20m "$@" 2>&1 | tee reports/test.txt
 else
-	go test -race -timeout 20m -covermode atomic -coverprofile reports/coverage.out ./... 2>&1 | tee reports/test.txt
+	# What runs the binary as a process of its own, and would hear from it where its coverage data went, is run apart: it does not count.
+	mapfile -t apart < <(go list ./... | grep -E '/(cmd|bench)(/|$)|test$|/(drill|arrows)$')
+	mapfile -t counted < <(go list ./... | grep -vE '/(cmd|bench)(/|$)|test$|/(drill|arrows)$')
+	status=0
+	go test -race -timeout 20m -covermode atomic -coverprofile reports/coverage.out "${counted[@]}" 2>&1 | tee reports/test.txt || status=$?
+	go test -race -timeout 20m "${apart[@]}" 2>&1 | tee -a reports/test.txt || status=$?
+	[ "$status" -eq 0 ] || exit "$status"
 	./scripts/coverage.sh
 fi

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -291,7 +292,7 @@ func TestBehindNginxThatIsNotTrusted(t *testing.T) {
 
 // nginx keeps its connections to openway open from one request to the next.
 func TestNginxKeepsItsConnections(t *testing.T) {
-	var connections, requests int
+	var connections, requests atomic.Int64
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +301,7 @@ func TestNginxKeepsItsConnections(t *testing.T) {
 	upstream := &http.Server{
 		ReadHeaderTimeout: time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			requests++
+			requests.Add(1)
 			if r.URL.Path != "/admin/events/stream/" {
 				fmt.Fprint(w, r.Header)
 				return
@@ -313,7 +314,7 @@ func TestNginxKeepsItsConnections(t *testing.T) {
 		}),
 		ConnState: func(_ net.Conn, s http.ConnState) {
 			if s == http.StateNew {
-				connections++
+				connections.Add(1)
 			}
 		},
 	}
@@ -327,8 +328,8 @@ func TestNginxKeepsItsConnections(t *testing.T) {
 			t.Fatalf("the upstream is sent %s", a.body)
 		}
 	}
-	if connections != 1 || requests != 20 {
-		t.Errorf("%d connections for %d requests, want one", connections, requests)
+	if connections.Load() != 1 || requests.Load() != 20 {
+		t.Errorf("%d connections for %d requests, want one", connections.Load(), requests.Load())
 	}
 
 	// An event of the live feed arrives before the next one is sent: nothing is buffered on its way.
