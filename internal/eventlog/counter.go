@@ -18,7 +18,7 @@ type Tallier interface {
 type CounterConfig struct {
 	Tallier Tallier
 	Every   time.Duration // between two looks at an idle log: how old the sums on a page may be. Default 1 s
-	Pause   time.Duration // between two rounds while there is more, so that decisions are recorded in between. Default 10 ms
+	Pause   time.Duration // between two rounds while there is more: at least this, so that decisions are recorded in between. Default 10 ms
 	Logger  *slog.Logger  // nil = discarded
 }
 
@@ -41,7 +41,11 @@ func NewCounter(cfg CounterConfig) *Counter {
 }
 
 // pruneEvery is how often old sums are deleted, and pruneRows how many in one transaction.
+//
+// restPerWork is how much longer a pause is than the round before it: counting takes a few percent of one processor, however much there is.
 const (
+	restPerWork = 10
+
 	pruneEvery = time.Hour
 	pruneRows  = 200
 )
@@ -50,6 +54,7 @@ const (
 func (c *Counter) Run(ctx context.Context) {
 	failing := false
 	for pruned := time.Now(); ; {
+		began := time.Now()
 		_, more, err := c.cfg.Tallier.CountEvents(ctx)
 		if err == nil && time.Since(pruned) > pruneEvery {
 			var n int
@@ -68,7 +73,7 @@ func (c *Counter) Run(ctx context.Context) {
 		failing = err != nil
 		wait := c.cfg.Every
 		if more && err == nil {
-			wait = c.cfg.Pause
+			wait = min(max(c.cfg.Pause, restPerWork*time.Since(began)), c.cfg.Every)
 		}
 		if sleep(ctx, wait) != nil {
 			return

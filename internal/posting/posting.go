@@ -123,9 +123,8 @@ func Pack(all []Posting) []Chunk {
 // errCorrupt: a body is not what a Packer made.
 var errCorrupt = errors.New("a chunk of the event index is corrupt")
 
-// Runs reads a chunk. The runs share its memory.
-func (c Chunk) Runs() ([]Run, error) {
-	var runs []Run
+// Runs appends the runs of a chunk to runs. They share its memory.
+func (c Chunk) Runs(runs []Run) ([]Run, error) {
 	err := c.each(func(r Run) bool { runs = append(runs, r); return true })
 	return runs, err
 }

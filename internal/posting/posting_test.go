@@ -12,7 +12,7 @@ import (
 func unpack(t rapid.TB, chunks []Chunk) (all []Posting) {
 	t.Helper()
 	for _, c := range chunks {
-		runs, err := c.Runs()
+		runs, err := c.Runs(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,7 @@ func TestPackAndMerge(t *testing.T) {
 		var runs []Run
 		for _, part := range parts {
 			for _, c := range part {
-				rs, err := c.Runs()
+				rs, err := c.Runs(nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -100,7 +100,7 @@ func FuzzRuns(f *testing.F) {
 	f.Add([]byte{0, 2, 0, 1, 255})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		c := Chunk{Body: body}
-		if _, err := c.Runs(); err != nil {
+		if _, err := c.Runs(nil); err != nil {
 			return
 		}
 		if ids, err := c.IDs(nil, 0, 1000); err == nil && len(ids) > len(body) {
@@ -112,7 +112,7 @@ func FuzzRuns(f *testing.F) {
 func TestCorruptChunk(t *testing.T) {
 	whole := Pack([]Posting{{1, 5}, {1, 9}, {4, 7}})[0]
 	for n := 1; n < len(whole.Body); n++ {
-		runs, err := Chunk{Start: whole.Start, Body: whole.Body[:n]}.Runs()
+		runs, err := Chunk{Start: whole.Start, Body: whole.Body[:n]}.Runs(nil)
 		if err == nil && len(runs) == 2 {
 			t.Errorf("%d of %d bytes read as a whole chunk: %v", n, len(whole.Body), runs)
 		}

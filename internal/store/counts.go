@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
@@ -18,9 +19,12 @@ import (
 // when its events are purged.
 
 const (
-	// countBatches and countEvents bound one round: what its transaction changes, and how long SQLite's one writer is held.
-	countBatches = 500
-	countEvents  = 500
+	// countBatches bounds what one round reads, together with the number of events, which follows from what the rounds before have written
+	// (see counting): between leastEvents and mostEvents. manyRows is how many rows a round writes, about, however many events it counts.
+	countBatches = 2048
+	leastEvents  = 256
+	mostEvents   = 32_768
+	manyRows     = 512
 	// How long sums are kept: those of single gates, and those of the whole site.
 	keepGateHours = 35 * 24 * time.Hour
 	keepSiteHours = 400 * 24 * time.Hour
@@ -48,8 +52,13 @@ type GateSeen struct {
 type tally struct {
 	zone  *time.Location
 	hours map[hourKey]int64
-	days  map[int64]map[int64]bool // users who were let in, by day
+	days  map[int64][]int64 // users who were let in, by day, but for those who are known
+	known map[int64]idSet   // those who are written for the day already
 	seen  map[int64]GateSeen
+}
+
+func newTally(zone *time.Location, known map[int64]idSet) tally {
+	return tally{zone: zone, hours: map[hourKey]int64{}, days: map[int64][]int64{}, known: known, seen: map[int64]GateSeen{}}
 }
 
 type hourKey struct {
@@ -57,14 +66,50 @@ type hourKey struct {
 	decision, reason string
 }
 
+// counting is what a process remembers between its rounds. The database is the truth: with nothing of this a round only does more.
+type counting struct {
+	mu     sync.Mutex      // one round at a time
+	events int             // how many the next round is to count, about
+	round  int64           // the last one that was seen
+	people map[int64]idSet // of the last days, who was written as let in: the same people pass again and again
+}
+
+// rememberDays is of how many days a process remembers who was let in, and rememberedIDs bounds what it remembers of a day (1 MiB).
+const (
+	rememberDays  = 2
+	rememberedIDs = 8 << 20
+)
+
+// idSet is a set of small ids, a bit each. Others are never in it.
+type idSet []uint64
+
+func (s idSet) has(id int64) bool {
+	return id >= 0 && id/64 < int64(len(s)) && s[id/64]>>(id%64)&1 != 0
+}
+
+func (s *idSet) add(id int64) {
+	if id < 0 || id >= rememberedIDs {
+		return
+	}
+	if need := int(id/64) + 1; need > len(*s) {
+		*s = append(*s, make([]uint64, need-len(*s))...)
+	}
+	(*s)[id/64] |= 1 << (id % 64)
+}
+
 // CountEvents counts the decisions of some batches that are not counted yet: the oldest of each lane, bounded in number. It reads first and
 // then writes the sums in one small transaction, together with how far it has come; of several who do it at once one gets through, and the
 // others have counted nothing. n is how many events were looked at; more says that there is more to count at once.
 func (s *Store) CountEvents(ctx context.Context) (n int, more bool, err error) {
+	c := &s.counting
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events = max(c.events, leastEvents)
 	var (
 		round int64
 		lanes []countedLane
 		sums  tally
+		rows  int
 	)
 	err = s.View(ctx, func(tx *Tx) error {
 		if err := tx.queryRow(`SELECT round FROM event_counter WHERE id = 1`).Scan(&round); err != nil {
@@ -78,12 +123,18 @@ func (s *Store) CountEvents(ctx context.Context) (n int, more bool, err error) {
 		if err != nil {
 			return fmt.Errorf("the site's zone: %w", err)
 		}
-		sums = tally{zone: zone, hours: map[hourKey]int64{}, days: map[int64]map[int64]bool{}, seen: map[int64]GateSeen{}}
-		lanes, n, more, err = tx.uncounted(&sums)
+		if round < c.round { // another database stands in the place of the one that was known
+			c.people = nil
+		}
+		c.round = round
+		sums = newTally(zone, c.people)
+		lanes, n, more, err = tx.uncounted(&sums, c.events)
 		return err
 	})
 	if err == nil && len(lanes) > 0 {
-		err = s.atDesk(ctx, func(tx *Tx) (bool, error) {
+		landed := false
+		// What is lost with the power is counted again: the sums and how far they go are lost together.
+		err = s.atDeskThatIs(ctx, lazy, func(tx *Tx) (bool, error) {
 			moved, err := tx.exec(`UPDATE event_counter SET round = round + 1, counted_at = $1 WHERE id = 1 AND round = $2`, micros(tx.Now), round)
 			if err != nil {
 				return false, err
@@ -92,13 +143,41 @@ func (s *Store) CountEvents(ctx context.Context) (n int, more bool, err error) {
 				n, more = 0, true
 				return false, nil
 			}
-			return true, tx.addCounts(lanes, &sums)
+			landed = true
+			rows, err = tx.addCounts(lanes, &sums)
+			return true, err
 		})
+		if err == nil && landed {
+			c.learn(&sums, rows, more)
+		}
 	}
 	if err != nil {
 		return 0, false, fmt.Errorf("count events: %w", err)
 	}
 	return n, more, nil
+}
+
+// learn remembers what a round has written.
+func (c *counting) learn(sums *tally, rows int, more bool) {
+	switch {
+	case rows > 2*manyRows:
+		c.events = max(c.events/2, leastEvents)
+	case more && rows <= manyRows:
+		c.events = min(c.events*2, mostEvents)
+	}
+	if c.people == nil {
+		c.people = map[int64]idSet{}
+	}
+	for day, users := range sums.days {
+		set := c.people[day]
+		for _, u := range users {
+			set.add(u)
+		}
+		c.people[day] = set
+	}
+	for len(c.people) > rememberDays {
+		delete(c.people, slices.Min(slices.Collect(maps.Keys(c.people))))
+	}
 }
 
 // countedLane is how far a round comes with a lane.
@@ -107,8 +186,8 @@ type countedLane struct {
 	done    bool // it is retired, and nothing of it is left
 }
 
-// uncounted adds what is not counted yet to sums, and says how far that comes.
-func (tx *Tx) uncounted(sums *tally) (lanes []countedLane, n int, more bool, err error) {
+// uncounted adds what is not counted yet to sums, about so many events, and says how far that comes.
+func (tx *Tx) uncounted(sums *tally, most int) (lanes []countedLane, n int, more bool, err error) {
 	type open struct {
 		countedLane
 		retired bool
@@ -125,10 +204,10 @@ func (tx *Tx) uncounted(sums *tally) (lanes []countedLane, n int, more bool, err
 	}
 	read := 0
 	for _, l := range all {
-		if n >= countEvents || read >= countBatches {
+		if n >= most || read >= countBatches {
 			return lanes, n, true, nil
 		}
-		batches, err := tx.laneBatches(l.id, l.seq, countBatches-read, countEvents-n)
+		batches, err := tx.laneBatches(l.id, l.seq, countBatches-read, most-n)
 		if err != nil {
 			return nil, 0, false, err
 		}
@@ -138,12 +217,8 @@ func (tx *Tx) uncounted(sums *tally) (lanes []countedLane, n int, more bool, err
 			}
 			continue
 		}
-		events, err := tx.batchEvents(batches)
-		if err != nil {
+		if err := tx.tallyBatches(sums, batches); err != nil {
 			return nil, 0, false, err
-		}
-		for i := range events {
-			sums.add(&events[i])
 		}
 		for _, b := range batches {
 			n += b.Count
@@ -151,34 +226,99 @@ func (tx *Tx) uncounted(sums *tally) (lanes []countedLane, n int, more bool, err
 		read += len(batches)
 		lanes = append(lanes, countedLane{id: l.id, seq: batches[len(batches)-1].Seq})
 	}
-	return lanes, n, n >= countEvents || read >= countBatches, nil
+	return lanes, n, n >= most || read >= countBatches, nil
 }
 
-// add counts one event. What the service itself had to say is no decision.
-func (t *tally) add(e *access.Event) {
-	if e.Kind != access.DecisionEvent {
-		return
-	}
-	k := hourKey{hour: micros(hourOf(e.At, t.zone)), decision: string(e.Decision), reason: string(e.Reason)}
-	t.hours[k] += countOf(e)
-	if e.GateID != 0 {
-		k.gate = e.GateID
-		t.hours[k] += countOf(e)
-		at := e.At
-		if e.Until.After(at) {
-			at = e.Until
+// tallyQuery adds events up where they are, so that a few rows leave the database instead of all. The hours of every zone are made of
+// quarters (900,000,000 us). Events that were folded are groups of their own, by their last instant; of the others one number finds the
+// one of the latest instant: when in its quarter it occurred, and then the lower half of its id.
+const tallyQuery = `SELECT gate, quarter, decision, reason, folded, CAST(SUM(count) AS BIGINT), COUNT(*),
+		MAX((occurred_at - quarter * 900000000) * 4294967296 + (id & 4294967295)), MAX(id), COALESCE(string_agg(person, ','), '')
+	FROM (SELECT CASE WHEN kind = 'decision' THEN COALESCE(gate_id, 0) ELSE -1 END AS gate, occurred_at / 900000000 AS quarter, decision, reason,
+		COALESCE(until, 0) AS folded, count, occurred_at, id, CASE WHEN decision = 'ALLOW' THEN CAST(user_id AS TEXT) END AS person
+		FROM events WHERE %s) AS e GROUP BY gate, quarter, decision, reason, folded`
+
+// eventGroup is a row of tallyQuery.
+type eventGroup struct {
+	gate, quarter, folded int64 // gate: 0 = none, -1 = what the service itself had to say, which is no decision
+	decision, reason      string
+	count                 int64
+	latest, lastID        int64 // of the last by instant and then id, packed; the highest of all
+	people                string
+}
+
+// tallyBatches adds the events of batches of one lane, which stand in order, to sums.
+func (tx *Tx) tallyBatches(sums *tally, batches []access.LaneBatch) error {
+	var groups []eventGroup
+	err := tx.findBatches(batches, func(where string, args []any) (n int, err error) {
+		groups = groups[:0]
+		err = tx.each(fmt.Sprintf(tallyQuery, where), args, func(row scanner) error {
+			var g eventGroup
+			var rows int
+			err := row.Scan(&g.gate, &g.quarter, &g.decision, &g.reason, &g.folded, &g.count, &rows, &g.latest, &g.lastID, &g.people)
+			n += rows
+			groups = append(groups, g)
+			return err
+		})
+		return n, err
+	})
+	for i := range groups {
+		if err == nil {
+			err = sums.add(&groups[i])
 		}
-		if last, ok := t.seen[e.GateID]; !ok || !at.Before(last.At) {
-			t.seen[e.GateID] = GateSeen{e.GateID, at, e.Decision, e.Reason, e.ID}
+	}
+	return err
+}
+
+// add counts events of a quarter that are alike.
+func (t *tally) add(g *eventGroup) error {
+	if g.gate < 0 {
+		return nil
+	}
+	at := time.UnixMicro(g.quarter * 900_000_000)
+	k := hourKey{hour: micros(hourOf(at, t.zone)), decision: g.decision, reason: g.reason}
+	t.hours[k] += g.count
+	if g.gate != 0 {
+		k.gate = g.gate
+		t.hours[k] += g.count
+		last := g.last()
+		if was, ok := t.seen[g.gate]; !ok || cmp.Or(last.At.Compare(was.At), cmp.Compare(last.EventID, was.EventID)) > 0 {
+			t.seen[g.gate] = last
 		}
 	}
-	if e.Decision == access.Allow && e.UserID != 0 {
-		day := micros(DayOf(e.At, t.zone))
-		if t.days[day] == nil {
-			t.days[day] = map[int64]bool{}
-		}
-		t.days[day][e.UserID] = true
+	if g.people == "" {
+		return nil
 	}
+	day := micros(DayOf(at, t.zone))
+	known, users := t.known[day], t.days[day]
+	for text := range strings.SplitSeq(g.people, ",") {
+		u, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("the id of a user: %w", err)
+		}
+		if !known.has(u) {
+			users = append(users, u)
+		}
+	}
+	if len(users) > 0 {
+		slices.Sort(users)
+		t.days[day] = slices.Compact(users)
+	}
+	return nil
+}
+
+// last is the last decision of a group.
+func (g *eventGroup) last() GateSeen {
+	seen := GateSeen{g.gate, time.UnixMicro(g.quarter*900_000_000 + g.latest>>32).UTC(), access.Outcome(g.decision), access.Reason(g.reason), 0}
+	if g.folded >= micros(seen.At) { // then it is the last instant of all of them
+		seen.At, seen.EventID = time.UnixMicro(g.folded).UTC(), g.lastID
+		return seen
+	}
+	const half = 1 << 32
+	if seen.EventID = g.lastID&^(half-1) | g.latest&(half-1); seen.EventID > g.lastID {
+		seen.EventID -= half
+	}
+	return seen
 }
 
 // hourOf is when the hour of a zone began that an instant falls into. (Zones are not all whole hours away from UTC.)
@@ -198,8 +338,8 @@ func DayOf(at time.Time, zone *time.Location) time.Time {
 	return begin
 }
 
-// addCounts writes what a round adds, in the order of the keys, so that nothing depends on chance.
-func (tx *Tx) addCounts(lanes []countedLane, sums *tally) error {
+// addCounts writes what a round adds, in the order of the keys, so that nothing depends on chance, and says how many rows that took.
+func (tx *Tx) addCounts(lanes []countedLane, sums *tally) (rows int, err error) {
 	keys := slices.SortedFunc(maps.Keys(sums.hours), func(a, b hourKey) int {
 		return cmp.Or(cmp.Compare(a.gate, b.gate), cmp.Compare(a.hour, b.hour), cmp.Compare(a.decision, b.decision), cmp.Compare(a.reason, b.reason))
 	})
@@ -211,7 +351,8 @@ func (tx *Tx) addCounts(lanes []countedLane, sums *tally) error {
 		g := sums.seen[gate]
 		seen = append(seen, []any{g.GateID, micros(g.At), string(g.Decision), string(g.Reason), g.EventID})
 	}
-	_, err := tx.putRows(`event_hour (gate_id, hour, decision, reason, count)`,
+	rows = len(hours) + len(seen)
+	_, err = tx.putRows(`event_hour (gate_id, hour, decision, reason, count)`,
 		`ON CONFLICT (gate_id, hour, decision, reason) DO UPDATE SET count = event_hour.count + excluded.count`, hours)
 	if err == nil {
 		_, err = tx.putRows(`gate_seen (gate_id, at, decision, reason, event_id)`, `ON CONFLICT (gate_id) DO UPDATE
@@ -219,7 +360,8 @@ func (tx *Tx) addCounts(lanes []countedLane, sums *tally) error {
 	}
 	for _, day := range slices.Sorted(maps.Keys(sums.days)) {
 		if err == nil {
-			err = tx.addPeople(day, slices.Sorted(maps.Keys(sums.days[day])))
+			rows += len(sums.days[day])
+			err = tx.addPeople(day, sums.days[day])
 		}
 	}
 	for _, l := range lanes {
@@ -227,7 +369,7 @@ func (tx *Tx) addCounts(lanes []countedLane, sums *tally) error {
 			_, err = tx.exec(`UPDATE writer SET counted_seq = $1, counted = $2 WHERE id = $3`, l.seq, l.done, l.id)
 		}
 	}
-	return err
+	return rows, err
 }
 
 // addPeople counts those of some users who were not let in on that day before.

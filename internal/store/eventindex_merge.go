@@ -199,6 +199,7 @@ type runSource struct {
 	done    posting.Posting // runs up to this are passed over
 	at      *posting.Chunk  // the one that runs are of
 	runs    []posting.Run   // the next one first; none: the end
+	room    []posting.Run   // the memory of runs
 }
 
 // next passes to the next run.
@@ -212,9 +213,10 @@ func (r *runSource) next(ctx context.Context) error {
 			return err
 		}
 		r.at = c
-		if r.runs, err = c.Runs(); err != nil {
+		if r.room, err = c.Runs(r.room[:0]); err != nil {
 			return err
 		}
+		r.runs = r.room
 		for len(r.runs) > 0 && (posting.Posting{Key: r.runs[0].Key, ID: r.runs[0].Last}).Compare(r.done) <= 0 {
 			r.runs = r.runs[1:]
 		}

@@ -97,16 +97,53 @@ func (b *batchStatements) set(i int, values ...driver.Value) {
 	}
 }
 
+// putText, putNumber and putOrNull (0 is NULL) set an argument. One that stands there already is left: most columns say the same in row after
+// row, and a value costs an allocation.
+func putText(a *driver.NamedValue, text string) {
+	if was, ok := a.Value.(string); !ok || was != text {
+		a.Value = text
+	}
+}
+
+func putNumber(a *driver.NamedValue, n int64) {
+	if was, ok := a.Value.(int64); !ok || was != n {
+		a.Value = n
+	}
+}
+
+func putOrNull(a *driver.NamedValue, n int64) {
+	if n == 0 {
+		a.Value = nil
+		return
+	}
+	putNumber(a, n)
+}
+
 // insertEvents inserts the events of a batch and returns the id of the last.
 func (b *batchStatements) insertEvents(head batchHead, events []*access.Event) (last int64, err error) {
 	var recorded, writer, seq driver.Value = head.recordedAt, head.writer, head.seq // boxed once
 	for i, rows := range rowsAtOnce {
 		for ; len(events) >= rows; events = events[rows:] {
 			for j, e := range events[:rows] {
-				b.set(j*eventColumnCount, string(e.Kind), micros(e.At), recorded, writer, seq,
-					orNull(e.GateID), textOrNull(e.PresentedGate), orNull(e.UserID), orNull(e.CredentialID), orNull(e.DeviceID), orNull(e.PermissionID),
-					orNull(e.ControllerID), e.PolicyVersion, string(e.Decision), string(e.Reason), countOf(e), instantOrNull(e.Until),
-					e.Address, e.RequestID, e.Fingerprint)
+				row := b.args[j*eventColumnCount:][:eventColumnCount]
+				row[2].Value, row[3].Value, row[4].Value = recorded, writer, seq
+				putText(&row[0], string(e.Kind))
+				putNumber(&row[1], micros(e.At))
+				putOrNull(&row[5], e.GateID)
+				row[6].Value = textOrNull(e.PresentedGate)
+				putOrNull(&row[7], e.UserID)
+				putOrNull(&row[8], e.CredentialID)
+				putOrNull(&row[9], e.DeviceID)
+				putOrNull(&row[10], e.PermissionID)
+				putOrNull(&row[11], e.ControllerID)
+				putNumber(&row[12], e.PolicyVersion)
+				putText(&row[13], string(e.Decision))
+				putText(&row[14], string(e.Reason))
+				putNumber(&row[15], countOf(e))
+				row[16].Value = instantOrNull(e.Until)
+				putText(&row[17], e.Address)
+				putText(&row[18], e.RequestID)
+				putText(&row[19], e.Fingerprint)
 			}
 			r, err := b.exec(b.events[i], rows*eventColumnCount)
 			if err != nil {

@@ -107,13 +107,30 @@ func (tx *Tx) laneBatches(writer, after int64, maxBatches, maxEvents int) ([]acc
 }
 
 // batchEvents returns the events of batches of one lane, which stand in order.
+func (tx *Tx) batchEvents(batches []access.LaneBatch) ([]access.Event, error) {
+	var events []access.Event
+	err := tx.findBatches(batches, func(where string, args []any) (int, error) {
+		events = events[:0]
+		err := tx.each(selectEvent+` WHERE `+where, args, func(row scanner) error {
+			e, err := scanEvent(row)
+			events = append(events, e)
+			return err
+		})
+		return len(events), err
+	})
+	slices.SortFunc(events, func(a, b access.Event) int { return cmp.Compare(a.ID, b.ID) })
+	return events, err
+}
+
+// findBatches calls read with a condition that the events of batches of one lane meet, and no others. read says how many it saw; when some
+// are missing it is called again, with a wider condition, and what it saw before is void.
 //
 // Events have no index on their batch: it would cost every insert. But a batch's events were given ids close to one another, and event_batch
 // names the oldest of them by the instant at which it occurred, on which there is an index. So that one is found, and then its neighbours.
-func (tx *Tx) batchEvents(batches []access.LaneBatch) ([]access.Event, error) {
+func (tx *Tx) findBatches(batches []access.LaneBatch, read func(where string, args []any) (n int, err error)) error {
 	batches = slices.DeleteFunc(slices.Clone(batches), func(b access.LaneBatch) bool { return b.Count == 0 })
 	if len(batches) == 0 {
-		return nil, nil
+		return nil
 	}
 	want := 0
 	for _, b := range batches {
@@ -122,22 +139,26 @@ func (tx *Tx) batchEvents(batches []access.LaneBatch) ([]access.Event, error) {
 	first, last := batches[0], batches[len(batches)-1]
 	low, found, err := tx.oldestOf(first)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	high, foundLast, err := tx.oldestOf(last)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if found && foundLast {
 		// Other lanes draw ids at the same time, a batch or a few of theirs in between.
-		for _, slack := range []int64{64, 1024, 16_384} {
-			events, err := tx.laneWindow(first, last, min(low, high)-int64(first.Count)-slack, max(low, high)+int64(last.Count)+slack)
-			if err != nil || len(events) == want {
-				return events, err
+		for _, slack := range []int64{64 + int64(want/16), 1024 + int64(want/4), 16_384} {
+			n, err := read(`id BETWEEN $1 AND $2 AND writer_id = $3 AND seq BETWEEN $4 AND $5`, []any{
+				min(low, high) - int64(first.Count) - slack, max(low, high) + int64(last.Count) + slack, first.WriterID, first.Seq, last.Seq,
+			})
+			if err != nil || n == want {
+				return err
 			}
 		}
 	}
-	return tx.strayEvents(batches)
+	where, args := strays(batches, want)
+	_, err = read(where, args)
+	return err
 }
 
 // oldestOf is the id of a batch's oldest event. found is false when it was purged.
@@ -149,36 +170,16 @@ func (tx *Tx) oldestOf(b access.LaneBatch) (id int64, found bool, err error) {
 	return id, found, err
 }
 
-// laneWindow returns the events of a run of batches whose ids are in a window.
-func (tx *Tx) laneWindow(first, last access.LaneBatch, low, high int64) ([]access.Event, error) {
-	var events []access.Event
-	err := tx.each(selectEvent+` WHERE id BETWEEN $1 AND $2 AND writer_id = $3 AND seq BETWEEN $4 AND $5 ORDER BY id`,
-		[]any{low, high, first.WriterID, first.Seq, last.Seq}, func(row scanner) error {
-			e, err := scanEvent(row)
-			events = append(events, e)
-			return err
-		})
-	return events, err
-}
-
-// strayEvents looks for the events of batches of which some were purged, or whose ids are far apart, by the time at which they occurred: a
+// strays finds the events of batches of which some were purged, or whose ids are far apart, by the time at which they occurred: a
 // walk along the index from the oldest of them on, until as many are found as there were. Purged ones make it go on until they were recorded.
-func (tx *Tx) strayEvents(batches []access.LaneBatch) ([]access.Event, error) {
+func strays(batches []access.LaneBatch, want int) (where string, args []any) {
 	first, last := batches[0], batches[len(batches)-1]
-	want, oldest, newest := 0, int64(math.MaxInt64), int64(0)
+	oldest, newest := int64(math.MaxInt64), int64(0)
 	for _, b := range batches {
-		want += b.Count
 		oldest, newest = min(oldest, micros(b.OldestAt)), max(newest, micros(b.RecordedAt))
 	}
 	// An event may bear a later time than its batch when the clock was set back.
 	newest += int64(time.Hour / time.Microsecond)
-	var events []access.Event
-	err := tx.each(selectEvent+` WHERE occurred_at BETWEEN $1 AND $2 AND writer_id = $3 AND seq BETWEEN $4 AND $5 ORDER BY occurred_at LIMIT $6`,
-		[]any{oldest, newest, first.WriterID, first.Seq, last.Seq, want}, func(row scanner) error {
-			e, err := scanEvent(row)
-			events = append(events, e)
-			return err
-		})
-	slices.SortFunc(events, func(a, b access.Event) int { return cmp.Compare(a.ID, b.ID) })
-	return events, err
+	return `occurred_at BETWEEN $1 AND $2 AND writer_id = $3 AND seq BETWEEN $4 AND $5 ORDER BY occurred_at LIMIT $6`,
+		[]any{oldest, newest, first.WriterID, first.Seq, last.Seq, want}
 }

@@ -33,7 +33,7 @@ func BenchmarkLog(b *testing.B) {
 				SELECT 1, i, 1, 5, i * 5000 - 4000, i * 5000 FROM n WHERE i <= $N / 5`,
 			`WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < $N) INSERT INTO events (kind, occurred_at, recorded_at, writer_id, seq, gate_id, user_id,
 				policy_version, decision, reason, count, address, request_id, fingerprint)
-				SELECT 'decision', i * 1000, i * 1000, 1, (i + 4) / 5, i % 1000 + 1, i % 100000 + 1, 1, 'ALLOW', 'OK', 1, '192.0.2.7', '0197b6a2-7f9c-7a10-8e2a-0d6f0c0a9b11', '' FROM n`,
+				SELECT 'decision', i * 1000, i * 1000, 1, (i + 4) / 5, i % 100 + 1, i * 37 % 10000 + 1, 1, 'ALLOW', 'OK', 1, '192.0.2.7', '0197b6a2-7f9c-7a10-8e2a-0d6f0c0a9b11', '' FROM n`,
 		} {
 			if _, err := r.Exec(strings.ReplaceAll(q, "$N", fmt.Sprint(n))); err != nil {
 				b.Fatal(err)

@@ -83,12 +83,14 @@ func Inside(tx *Tx) map[string]func() error {
 		"strays": func() error {
 			b, err := tx.laneBatches(1, 15_000, 100, 1000)
 			if err == nil {
-				_, err = tx.strayEvents(b)
+				where, args := strays(b, len(b))
+				err = tx.each(selectEvent+` WHERE `+where, args, func(scanner) error { return nil })
 			}
 			return err
 		},
 		"uncounted": func() error {
-			_, _, _, err := tx.uncounted(&tally{hours: map[hourKey]int64{}, seen: map[int64]GateSeen{}, zone: tx.Now.Location(), days: map[int64]map[int64]bool{}})
+			sums := newTally(tx.Now.Location(), nil)
+			_, _, _, err := tx.uncounted(&sums, leastEvents)
 			return err
 		},
 		"all audit":       func() error { _, err := tx.changes(changeQuery(ChangeFilter{Limit: 50})); return err },

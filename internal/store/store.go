@@ -66,6 +66,8 @@ type Store struct {
 	sizes  indexSizes
 	fresh  freshEvents
 	upkeep upkeep
+
+	counting counting
 	// lookAhead is how many events a page looks at, at most.
 	lookAhead int
 	// appendMode is how lanes on PostgreSQL send their one statement.
