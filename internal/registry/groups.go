@@ -150,15 +150,10 @@ func (c *change) removeMember(groupID, userID int64) error {
 	return c.Record(access.ObjectMember, userID, "delete", memberFields(groupID), nil)
 }
 
-// GroupSize says how many members and permissions a group has, suspended and dated ones too.
+// GroupSize says how many members and permissions a group has, suspended and dated ones too: MostCounted + 1 when there are more than MostCounted.
 func (r *Registry) GroupSize(ctx context.Context, id int64) (members, permissions int, err error) {
 	err = r.store.View(ctx, func(tx *store.Tx) error {
-		ids, err := tx.MemberIDs(id)
-		if err != nil {
-			return err
-		}
-		list, err := tx.Permissions(store.PermissionFilter{GroupID: id, Limit: store.All})
-		members, permissions = len(ids), len(list)
+		members, permissions, err = tx.CountOfGroup(id, MostCounted+1)
 		return err
 	})
 	if err != nil {

@@ -84,6 +84,9 @@ func (r *Registry) GatesSeen(ctx context.Context, gateIDs []int64) (map[int64]Ga
 	return reading(ctx, r, func(tx *store.Tx) (map[int64]GateSeen, error) { return tx.GatesSeen(gateIDs) })
 }
 
+// DayOf is when the day of a zone began that an instant falls into.
+func DayOf(at time.Time, zone *time.Location) time.Time { return store.DayOf(at, zone) }
+
 // day sums up the seven days that end with the day of an instant, at a gate or (0) at all.
 func (r *Registry) day(tx *store.Tx, gateID int64, now time.Time) (o Overview, err error) {
 	if o.Zone, err = zone(tx); err != nil {

@@ -137,7 +137,7 @@ func TestSessionsAreEnded(t *testing.T) {
 	})
 }
 
-func TestPassersAndWays(t *testing.T) {
+func TestWaysThroughAGate(t *testing.T) {
 	each(t, func(t *testing.T, d *desk) {
 		ctx := t.Context()
 		g := must(d.CreateGate(ctx, clerk, access.Gate{Code: "g"}))(t)
@@ -153,22 +153,24 @@ func TestPassersAndWays(t *testing.T) {
 		} {
 			must(d.GrantPermission(ctx, clerk, p))(t)
 		}
-		names := func(list []registry.Passer) (all string) {
+		names := func(list []registry.Grant) (all string) {
 			for _, p := range list {
-				all += p.GroupName + p.User.Username + " "
+				all += p.Group.Name
+				if p.UserID == ann.ID {
+					all += "own"
+				}
+				all += " "
 			}
 			return all
 		}
-		if got := names(must(d.Passers(ctx, registry.PasserFilter{GateID: g.ID, Groups: true}))(t)); got != "Staff Guests " {
-			t.Errorf("groups: %q", got)
-		}
-		people := must(d.Passers(ctx, registry.PasserFilter{GateID: g.ID, Limit: 1}))(t)
-		more := must(d.Passers(ctx, registry.PasserFilter{GateID: g.ID, After: people[0].ID}))(t)
-		if got := names(people) + names(more); got != "ann bob " {
-			t.Errorf("people in two pages: %q", got)
-		}
-		if got := names(must(d.Ways(ctx, g.ID, ann.ID))(t)); got != "ann Staff " {
+		if got := names(must(d.Ways(ctx, g.ID, ann.ID))(t)); got != "own Staff " {
 			t.Errorf("ways of ann: %q", got)
+		}
+		if got := names(must(d.GroupWays(ctx, g.ID, []int64{guests.ID, 99}))(t)); got != "Guests " {
+			t.Errorf("ways of groups: %q", got)
+		}
+		if members, permissions, err := d.GroupSize(ctx, staff.ID); err != nil || members != 1 || permissions != 1 {
+			t.Errorf("the group has %d members and %d permissions (%v), want 1 and 1", members, permissions, err)
 		}
 		if n := must(d.CountPermissions(ctx, g.ID))(t); n != 4 {
 			t.Errorf("%d permissions, want 4", n)

@@ -69,6 +69,32 @@ func (tx *Tx) PermissionsAtGate(gateID int64, after *access.Permission, limit in
 	return list, nil
 }
 
+// CountAtGate counts the living permissions at a gate, up to most.
+func (tx *Tx) CountAtGate(gateID int64, most int) (int, error) {
+	users, err := tx.countUpTo(`permission WHERE deleted_at IS NULL AND gate_id = $1 AND user_id IS NOT NULL`, gateID, most)
+	if err != nil || users == most {
+		return users, err
+	}
+	groups, err := tx.countUpTo(`permission WHERE deleted_at IS NULL AND gate_id = $1 AND group_id IS NOT NULL`, gateID, most-users)
+	return users + groups, err
+}
+
+// CountOfGroup counts the members of a group and its living permissions, each up to most.
+func (tx *Tx) CountOfGroup(groupID int64, most int) (members, permissions int, err error) {
+	if members, err = tx.countUpTo(`membership WHERE group_id = $1`, groupID, most); err == nil {
+		permissions, err = tx.countUpTo(`permission WHERE deleted_at IS NULL AND group_id = $1`, groupID, most)
+	}
+	return members, permissions, err
+}
+
+// countUpTo counts the rows of one object, and reads no more of them than most.
+func (tx *Tx) countUpTo(rows string, id int64, most int) (n int, err error) {
+	if err := tx.queryRow(`SELECT COUNT(*) FROM (SELECT 1 FROM `+rows+` LIMIT $2) AS few`, id, most).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count what %d has: %w", id, err)
+	}
+	return n, nil
+}
+
 // GatesOf lists the gates at which a user or one of some groups has a living permission, in order of ids after one of them.
 func (tx *Tx) GatesOf(userID int64, groupIDs []int64, after int64, limit int) ([]int64, error) {
 	limit = pageSize(limit)

@@ -67,9 +67,15 @@ func TestNoPageScans(t *testing.T) {
 					_, err := tx.PermissionsAtGate(7, &access.Permission{ID: 5, UserID: 9}, 50)
 					return err
 				},
-				"where":   func(tx *store.Tx) error { _, err := tx.GatesOf(7, many[:10], 3, 50); return err },
-				"and why": func(tx *store.Tx) error { _, err := tx.PermissionsOf(7, many[:10], many[:50]); return err },
-				"ever":    func(tx *store.Tx) error { _, err := tx.PermissionsEver(7, 8, many[:10], 50); return err },
+				"count at a gate":  func(tx *store.Tx) error { _, err := tx.CountAtGate(7, 1001); return err },
+				"count of a group": func(tx *store.Tx) error { _, _, err := tx.CountOfGroup(7, 1001); return err },
+				"groups of a user": func(tx *store.Tx) error { _, err := tx.GroupIDs(7); return err },
+				"ways at a gate":   func(tx *store.Tx) error { _, err := tx.PermissionsOf(7, many[:10], many[:1]); return err },
+				"gates":            func(tx *store.Tx) error { _, err := tx.ListGates(many[:50]); return err },
+				"groups":           func(tx *store.Tx) error { _, err := tx.ListGroups(many[:50]); return err },
+				"where":            func(tx *store.Tx) error { _, err := tx.GatesOf(7, many[:10], 3, 50); return err },
+				"and why":          func(tx *store.Tx) error { _, err := tx.PermissionsOf(7, many[:10], many[:50]); return err },
+				"ever":             func(tx *store.Tx) error { _, err := tx.PermissionsEver(7, 8, many[:10], 50); return err },
 				"hours of the site": func(tx *store.Tx) error {
 					_, err := tx.HourCounts(0, time.UnixMicro(10), time.UnixMicro(40))
 					return err

@@ -216,11 +216,12 @@ func (v *visit) instant(s string, end bool) (t time.Time, ok bool) {
 	if s == "" {
 		return time.Time{}, true
 	}
-	if t, err := time.ParseInLocation("2006-01-02", s, v.zone); err == nil {
+	if day, err := time.Parse("2006-01-02", s); err == nil {
 		if end {
-			t = t.AddDate(0, 0, 1)
+			day = day.AddDate(0, 0, 1)
 		}
-		return t, true
+		// By noon, which every day has; midnight may be missing.
+		return registry.DayOf(time.Date(day.Year(), day.Month(), day.Day(), 12, 0, 0, 0, v.zone), v.zone), true
 	}
 	t, err := time.ParseInLocation("2006-01-02T15:04", s, v.zone)
 	if err != nil {

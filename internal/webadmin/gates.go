@@ -22,6 +22,8 @@ type gatesPage struct {
 type gateRow struct {
 	Path, Code, Name, Location string
 	Release                    string
+	Seen                       moment // of the last decision; zero = there was none
+	Outcome                    access.Outcome
 }
 
 // step is one line of the checklist of a new site.
@@ -54,7 +56,7 @@ func (v *visit) release(ms int) string {
 func (a *Admin) gateList(w http.ResponseWriter, r *http.Request) error {
 	v := visitOf(r)
 	p := &gatesPage{frame: v.frame("gates", v.t("nav.gates")), Search: strings.TrimSpace(r.URL.Query().Get("q"))}
-	gates, err := a.desk.Gates(r.Context(), registry.GateFilter{After: queryID(r, "after"), Search: p.Search, Limit: pageRows + 1})
+	found, err := a.desk.FindGates(r.Context(), registry.Search{Query: p.Search, After: r.URL.Query().Get("after"), Limit: pageRows})
 	if err != nil {
 		return err
 	}
@@ -62,18 +64,25 @@ func (a *Admin) gateList(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	more := len(gates) > pageRows
-	gates = gates[:min(pageRows, len(gates))]
-	for _, g := range gates {
+	ids := make([]int64, len(found.List))
+	for i, g := range found.List {
+		ids[i] = g.ID
+	}
+	seen, err := a.desk.GatesSeen(r.Context(), ids)
+	if err != nil {
+		return err
+	}
+	for _, g := range found.List {
 		row := gateRow{Path: gatePath(g.ID), Code: g.Code, Name: gateName(g), Location: g.Location, Release: v.release(site.DefaultReleaseMS)}
 		if g.ReleaseMS != 0 {
 			row.Release = v.release(g.ReleaseMS)
 		}
+		if last, ok := seen[g.ID]; ok {
+			row.Seen, row.Outcome = v.moment(last.At), last.Decision
+		}
 		p.Gates = append(p.Gates, row)
 	}
-	if len(gates) > 0 {
-		p.Pager = pagerOf(r, "after", gates[len(gates)-1].ID, more)
-	} else if p.Search == "" && v.May("GET /admin/gates/new/{$}") {
+	if p.Pager = pagerTo(r, "after", found.Next); len(p.Gates) == 0 && p.Search == "" && v.May("GET /admin/gates/new/{$}") {
 		p.Steps = []step{
 			{Title: v.t("start.gate"), Text: v.t("start.gate.text"), Path: "/admin/gates/new/", Action: v.t("gates.new")},
 			{Title: v.t("start.let_in"), Text: v.t("start.let_in.text")},
@@ -259,12 +268,20 @@ func (a *Admin) askToDeleteGate(w http.ResponseWriter, r *http.Request, g access
 	}
 	p := &confirmPage{
 		frame: v.frame("gates", v.t("gates.delete.title", gateName(g))), Version: g.Version, Back: gatePath(g.ID), Verb: v.t("gates.delete.verb"),
-		Lead: v.t("gates.delete.lead", g.Code), Lines: []string{v.n("gates.delete.permissions", n), v.t("gates.delete.events")},
+		Lead: v.t("gates.delete.lead", g.Code), Lines: []string{v.atMost("gates.delete.permissions", "gates.delete.permissions.more", n), v.t("gates.delete.events")},
 	}
 	if p.Status = status; status == http.StatusConflict {
 		p.Lines = append([]string{v.t("confirm.changed")}, p.Lines...)
 	}
 	return a.render(w, "confirm", p)
+}
+
+// atMost is v.n for a number that was counted up to registry.MostCounted; beyond that it says by another text that there are more.
+func (v *visit) atMost(key, more string, n int) string {
+	if n > registry.MostCounted {
+		return v.t(more, number(v.lang, registry.MostCounted))
+	}
+	return v.n(key, n)
 }
 
 func (a *Admin) deleteGate(w http.ResponseWriter, r *http.Request) error {
@@ -299,7 +316,7 @@ type gatePage struct {
 	Default bool // the release time is the site's
 	Groups  []passerRow
 	People  []passerRow
-	Pager   pager // of the people
+	Pager   pager // of the groups and then the people
 	Who     string
 	Found   []candidate
 	Events  []eventRow
@@ -330,7 +347,6 @@ type candidate struct {
 
 // How many of them the page of a gate shows.
 const (
-	mostGroups     = 500
 	mostCandidates = 8
 	recentEvents   = 10
 )
@@ -349,25 +365,18 @@ func (a *Admin) gatePage(w http.ResponseWriter, r *http.Request) error {
 	if g.ReleaseMS == 0 {
 		p.Release, p.Default = v.release(site.DefaultReleaseMS), true
 	}
-	groups, err := a.desk.Passers(ctx, registry.PasserFilter{GateID: g.ID, Groups: true, Limit: mostGroups})
+	page, err := a.desk.GatePassers(ctx, g.ID, passersAfter(r.URL.Query().Get("after")), pageRows)
 	if err != nil {
 		return err
 	}
-	people, err := a.desk.Passers(ctx, registry.PasserFilter{GateID: g.ID, After: queryID(r, "after"), Limit: pageRows + 1})
-	if err != nil {
-		return err
+	for _, x := range page.Passers {
+		if row := v.passerRow(x); row.Group {
+			p.Groups = append(p.Groups, row)
+		} else {
+			p.People = append(p.People, row)
+		}
 	}
-	more := len(people) > pageRows
-	people = people[:min(pageRows, len(people))]
-	for _, x := range groups {
-		p.Groups = append(p.Groups, v.passerRow(x))
-	}
-	for _, x := range people {
-		p.People = append(p.People, v.passerRow(x))
-	}
-	if len(people) > 0 {
-		p.Pager = pagerOf(r, "after", people[len(people)-1].ID, more)
-	}
+	p.Pager = pagerTo(r, "after", afterPasser(page.Next))
 	if p.Events, err = a.recentEvents(r, g.ID); err != nil {
 		return err
 	}
@@ -379,26 +388,60 @@ func (a *Admin) gatePage(w http.ResponseWriter, r *http.Request) error {
 	return a.render(w, "gate", p)
 }
 
-func (v *visit) passerRow(x registry.Passer) passerRow {
+// afterPasser says in a URL behind which permission the next page of a gate's passers begins; "" = there is none.
+func afterPasser(p *access.Permission) string {
+	switch {
+	case p == nil:
+		return ""
+	case p.GroupID != 0:
+		return fmt.Sprintf("group.%d.%d", p.GroupID, p.ID)
+	}
+	return fmt.Sprintf("user.%d.%d", p.UserID, p.ID)
+}
+
+// passersAfter reads what afterPasser wrote. What is no such place is the beginning.
+func passersAfter(s string) *access.Permission {
+	kind, rest, _ := strings.Cut(s, ".")
+	of, id, _ := strings.Cut(rest, ".")
+	subject, err := strconv.ParseInt(of, 10, 64)
+	if err != nil {
+		return nil
+	}
+	p := &access.Permission{}
+	if p.ID, err = strconv.ParseInt(id, 10, 64); err != nil {
+		return nil
+	}
+	switch kind {
+	case "group":
+		p.GroupID = subject
+	case "user":
+		p.UserID = subject
+	default:
+		return nil
+	}
+	return p
+}
+
+func (v *visit) passerRow(x registry.GatePasser) passerRow {
 	row := passerRow{
-		ID: x.ID, Version: x.Version, Allow: x.Allow, Group: x.GroupID != 0, Name: x.GroupName,
+		ID: x.ID, Version: x.Version, Allow: x.Allow, Group: x.GroupID != 0, Name: x.Group.Name,
 		Action: fmt.Sprintf("/admin/gates/%d/permissions/%d/", x.GateID, x.ID),
 	}
+	row.State, row.Cause = v.standing(x.Permission)
 	if !row.Group {
 		row.Name, row.Sub = fullName(x.User), x.User.Username
+		if x.Allow && !x.User.Active {
+			row.State, row.Cause = "inactive", v.t("access.inactive")
+		}
 	}
-	row.State, row.Cause = v.standing(x)
 	return row
 }
 
 // standing says whether a permission lets pass now, and if not why, or until when it does.
-func (v *visit) standing(x registry.Passer) (state, cause string) {
-	p := x.Permission
+func (v *visit) standing(p access.Permission) (state, cause string) {
 	switch {
 	case !p.Allow:
 		return "off", v.t("access.suspended")
-	case p.GroupID == 0 && !x.User.Active:
-		return "inactive", v.t("access.inactive")
 	case !p.ValidUntil.IsZero() && !v.now.Before(p.ValidUntil):
 		return "over", v.t("access.over", v.minute(p.ValidUntil))
 	case !p.ValidFrom.IsZero() && v.now.Before(p.ValidFrom):
@@ -439,36 +482,39 @@ func (v *visit) reason(r access.Reason) string {
 func (a *Admin) candidates(r *http.Request, g access.Gate, text string) ([]candidate, error) {
 	v, ctx := visitOf(r), r.Context()
 	var found []candidate
-	groups, err := a.desk.Groups(ctx, registry.GroupFilter{Search: text, Limit: mostCandidates})
+	search := registry.Search{Query: text, Limit: mostCandidates}
+	groups, err := a.desk.FindGroups(ctx, search)
 	if err != nil {
 		return nil, err
 	}
-	if len(groups) > 0 {
-		passers, err := a.desk.Passers(ctx, registry.PasserFilter{GateID: g.ID, Groups: true, Limit: mostGroups})
-		if err != nil {
-			return nil, err
-		}
-		for _, group := range groups {
-			c := candidate{Name: group.Name, Group: true, Subject: fmt.Sprintf("group:%d", group.ID), Outcome: access.Deny, Why: v.reason(access.NoPermission), CanAdd: true}
-			for _, x := range passers {
-				if x.GroupID != group.ID {
-					continue
-				}
-				state, cause := v.standing(x)
-				if state == "on" {
-					c.Outcome, c.Why, c.CanAdd = access.Allow, cause, false
-					break
-				}
-				c.Why = cause
+	ids := make([]int64, len(groups.List))
+	for i, group := range groups.List {
+		ids[i] = group.ID
+	}
+	ways, err := a.desk.GroupWays(ctx, g.ID, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, group := range groups.List {
+		c := candidate{Name: group.Name, Group: true, Subject: fmt.Sprintf("group:%d", group.ID), Outcome: access.Deny, Why: v.reason(access.NoPermission), CanAdd: true}
+		for _, x := range ways {
+			if x.GroupID != group.ID {
+				continue
 			}
-			found = append(found, c)
+			state, cause := v.standing(x.Permission)
+			if state == "on" {
+				c.Outcome, c.Why, c.CanAdd = access.Allow, cause, false
+				break
+			}
+			c.Why = cause
 		}
+		found = append(found, c)
 	}
-	users, err := a.desk.Users(ctx, registry.UserFilter{Search: text, Limit: mostCandidates})
+	users, err := a.desk.FindUsers(ctx, registry.UserSearch{Search: search})
 	if err != nil {
 		return nil, err
 	}
-	for _, u := range users {
+	for _, u := range users.List {
 		c := candidate{Name: fullName(u), Sub: u.Username, Subject: fmt.Sprintf("user:%d", u.ID)}
 		if c.Outcome, c.Why, err = a.tryUser(r, g, u); err != nil {
 			return nil, err
@@ -493,9 +539,9 @@ func (a *Admin) tryUser(r *http.Request, g access.Gate, u access.User) (access.O
 	if trial.Outcome == access.Allow {
 		for _, x := range ways {
 			if x.ID == trial.PermissionID {
-				_, until := v.standing(x)
+				_, until := v.standing(x.Permission)
 				if x.GroupID != 0 {
-					return trial.Outcome, join(v.t("access.through", x.GroupName), until), nil
+					return trial.Outcome, join(v.t("access.through", x.Group.Name), until), nil
 				}
 				return trial.Outcome, join(v.t("access.own"), until), nil
 			}
@@ -507,9 +553,9 @@ func (a *Admin) tryUser(r *http.Request, g access.Gate, u access.User) (access.O
 	}
 	var why []string
 	for _, x := range ways {
-		_, cause := v.standing(x)
+		_, cause := v.standing(x.Permission)
 		if x.GroupID != 0 {
-			why = append(why, v.t("access.through", x.GroupName)+": "+cause)
+			why = append(why, v.t("access.through", x.Group.Name)+": "+cause)
 		} else {
 			why = append(why, v.t("access.own")+": "+cause)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/registry"
@@ -137,11 +138,44 @@ func TestGatesAreReadInPages(t *testing.T) {
 	}
 	b := x.as("viewer")
 	first := b.get("/admin/gates/")
-	if first.shows(fmt.Sprintf("g%03d", pageRows)) || !first.shows(`href="/admin/gates/?after=50"`) {
+	if first.shows(fmt.Sprintf("g%03d", pageRows)) || !first.shows(`href="/admin/gates/?after=0.50"`) {
 		t.Errorf("the first page:\n%s", first.body)
 	}
-	if next := b.get("/admin/gates/?after=50"); !next.shows("g050") || next.shows("g049") || !next.shows(`href="/admin/gates/"`) {
+	if next := b.get("/admin/gates/?after=0.50"); !next.shows("g050") || next.shows("g049") || !next.shows(`href="/admin/gates/"`) {
 		t.Errorf("the second page:\n%s", next.body)
+	}
+}
+
+// The groups and then the people of a gate are read in pages, and what goes with it is not counted beyond a thousand.
+func TestManyMayPass(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	g, staff := x.gate("front", "Front"), x.group("Staff")
+	x.grant(access.Permission{GateID: g.ID, GroupID: staff.ID})
+	for i := range pageRows {
+		x.grant(access.Permission{GateID: g.ID, UserID: x.user(fmt.Sprintf("p%03d", i)).ID})
+	}
+	b := x.as("viewer")
+	first := b.get(gatePath(g.ID)).want(t, "the first page", http.StatusOK)
+	_, rest, _ := strings.Cut(first.body, `href="`+gatePath(g.ID)+`?after=`)
+	after, _, _ := strings.Cut(rest, `"`)
+	if !first.shows("Staff") || !first.shows("p000") || first.shows("p049") || after == "" {
+		t.Errorf("the first page:\n%s", first.body)
+	}
+	if next := b.get(gatePath(g.ID) + "?after=" + after); !next.shows("p049") || next.shows("p048") || next.shows("Staff") {
+		t.Errorf("the page after %q:\n%s", after, next.body)
+	}
+	b.get(gatePath(g.ID)+"?after=user.x.1").want(t, "no such place", http.StatusOK)
+	begin := time.Now()
+	for i := range registry.MostCounted - pageRows {
+		from := begin.Add(time.Duration(i) * time.Hour)
+		x.grant(access.Permission{GateID: g.ID, GroupID: staff.ID, ValidFrom: from, ValidUntil: from.Add(time.Hour)})
+	}
+	owner := x.as("owner")
+	for _, path := range []string{gatePath(g.ID), groupPath(staff.ID)} {
+		confirm := owner.get(path+"delete/").want(t, "ask", http.StatusOK)
+		if want := path == gatePath(g.ID); confirm.shows("More than 1,000 permissions go with it.") != want {
+			t.Errorf("%s: more than a thousand: %t, want %t\n%s", path, !want, want, confirm.body)
+		}
 	}
 }
 

@@ -142,7 +142,7 @@ func (a *Admin) askToDeleteGroup(w http.ResponseWriter, r *http.Request, g acces
 	}
 	p := &confirmPage{
 		frame: v.frame("groups", v.t("groups.delete.title", g.Name)), Version: g.Version, Back: groupPath(g.ID), Verb: v.t("groups.delete.verb"), Lead: v.t("groups.delete.lead"),
-		Lines: []string{v.n("groups.delete.members", members), v.n("groups.delete.permissions", permissions), v.t("groups.delete.stay")},
+		Lines: []string{v.atMost("groups.delete.members", "groups.delete.members.more", members), v.atMost("groups.delete.permissions", "groups.delete.permissions.more", permissions), v.t("groups.delete.stay")},
 	}
 	if p.Status = status; status == http.StatusConflict {
 		p.Lines = append([]string{v.t("confirm.changed")}, p.Lines...)
@@ -305,7 +305,7 @@ func (a *Admin) groupGatesFound(r *http.Request, g access.Group, text string) ([
 			return nil, err
 		}
 		for _, x := range held {
-			state, cause := v.standing(registry.Passer{Permission: x})
+			state, cause := v.standing(x)
 			if state == "on" {
 				row.Outcome, row.Why, row.CanAdd = access.Allow, cause, false
 				break

@@ -171,7 +171,7 @@ func samples() []sample {
 			return p
 		}},
 		{"gates", func(v *visit, s string, rows int) page {
-			row := gateRow{Path: "/admin/gates/1/", Code: s, Name: s, Location: s, Release: s}
+			row := gateRow{Path: "/admin/gates/1/", Code: s, Name: s, Location: s, Release: s, Seen: v.moment(v.now), Outcome: access.Deny}
 			p := &gatesPage{frame: v.frame("gates", s), Search: s, Gates: slices.Repeat([]gateRow{row}, rows), Pager: pager{First: "/admin/gates/", Next: "/admin/gates/?after=1"}}
 			if rows == 0 {
 				p.Search, p.Steps = "", []step{{Done: true, Title: s, Text: s}, {Title: s, Text: s, Path: "/admin/", Action: s}}

@@ -188,7 +188,7 @@ func (a *Admin) fillReach(r *http.Request, p *userPage) error {
 // wayRow puts a permission into words. home is the page of whom it is changed for, if it is theirs (no group).
 func (v *visit) wayRow(x access.Permission, group access.Group, home, gate string) wayRow {
 	row := wayRow{Text: v.t("access.own"), Version: x.Version, Allow: x.Allow, Label: gate}
-	row.State, row.Cause = v.standing(registry.Passer{Permission: x, User: access.User{Active: true}})
+	row.State, row.Cause = v.standing(x)
 	if group.ID != 0 {
 		row.Text, row.Group = v.t("access.through", group.Name), groupPath(group.ID)
 		return row
