@@ -133,6 +133,11 @@ func (in *installation) prepare(ctx context.Context, dsn string, src secretSourc
 	if err != nil {
 		return err
 	}
+	if opt.serving {
+		if err := in.store.RetireAbandoned(ctx); err != nil {
+			return err
+		}
+	}
 	if in.keys, err = keyring(ctx, in.store, dsn, src); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -314,6 +315,46 @@ func TestServeDeletesOldEvents(t *testing.T) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("old events are still there:\n%s", events)
+		}
+	}
+}
+
+// The lanes of a server that was killed do not stay open for ever.
+func TestServeRetiresTheLanesOfAKilledOne(t *testing.T) {
+	in := install(t, "sqlite")
+	in.must("", "gate", "create", "front")
+	st, err := store.Open(t.Context(), store.Options{Database: filepath.Join(in.dir, "data", "openway.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	open := func() (ids []int64) {
+		t.Helper()
+		lanes, err := st.Lanes(t.Context(), time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range lanes {
+			ids = append(ids, l.ID)
+		}
+		return ids
+	}
+	killed := in.serve()
+	was := open()
+	if len(was) == 0 {
+		t.Fatal("a server that listens has no lane")
+	}
+	if err := killed.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.wait(t) // killed
+	if got := open(); !slices.Equal(got, was) {
+		t.Fatalf("open lanes after the kill: %v, want %v", got, was)
+	}
+	in.serve()
+	for _, id := range open() {
+		if slices.Contains(was, id) {
+			t.Errorf("lane %d of the killed server is still open", id)
 		}
 	}
 }

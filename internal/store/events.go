@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -102,6 +104,30 @@ func (s *Store) RetireWriter(ctx context.Context, id int64) error {
 	})
 	if err != nil {
 		return fmt.Errorf("retire writer %d: %w", id, err)
+	}
+	return nil
+}
+
+// RetireAbandoned ends the lanes that killed processes left open on SQLite. It is for whoever holds LockForServing: then nobody else has a
+// lane, and as this waits for its turn to write, no commit of a dead process is under way. On PostgreSQL, where other servers
+// may write and a commit may outlive its process, it does nothing.
+func (s *Store) RetireAbandoned(ctx context.Context) error {
+	if s.write == nil {
+		return nil
+	}
+	s.mu.Lock()
+	own := slices.Collect(maps.Keys(s.lanes))
+	s.mu.Unlock()
+	err := s.inWrite(ctx, func(tx *Tx) (bool, error) {
+		query := `UPDATE writer SET retired_at = $1 WHERE retired_at IS NULL`
+		if len(own) > 0 {
+			query += ` AND id NOT IN ` + idList(own)
+		}
+		n, err := tx.exec(query, micros(tx.Now))
+		return n > 0, err
+	})
+	if err != nil {
+		return fmt.Errorf("retire the lanes of ended processes: %w", err)
 	}
 	return nil
 }

@@ -108,6 +108,31 @@ func TestLaneEvents(t *testing.T) {
 	})
 }
 
+// The lanes of a process that was killed are closed by the next one on SQLite; on PostgreSQL they may be those of another server.
+func TestRetireAbandoned(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db storetest.Database, dead, s *store.Store) {
+		for range 3 {
+			lane := mustClaim(t, dead)
+			mustAppend(t, dead, lane, 1, batchOf(mustMark(t, dead), fmt.Sprint("of lane ", lane)))
+		}
+		own := mustClaim(t, s)
+		for range 2 { // and again, when there is nothing to do
+			if err := s.RetireAbandoned(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := 1
+		if db.Engine == store.Postgres {
+			want = 4
+		}
+		lanes, err := s.Lanes(t.Context(), time.Now().Add(time.Hour))
+		if err != nil || len(lanes) != want || lanes[len(lanes)-1].ID != own {
+			t.Errorf("open lanes: %+v (%v), want %d, with %d", lanes, err, want, own)
+		}
+		mustAppend(t, s, own, 1, batchOf(mustMark(t, s), "goes on"))
+	})
+}
+
 // What is left of batches of which some events were purged, or whose events have ids far apart, is found all the same.
 func TestLaneEventsFarApart(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db storetest.Database, s, _ *store.Store) {

@@ -27,6 +27,8 @@ type eventPage struct {
 	Facts    []fact
 	Now      *retrial
 	Since    []changeRow
+	UserLog  string // where all events of the person are; "" = there is no person
+	GateLog  string
 	Same     string // where the other events of the request are; "" = there is no request id
 }
 
@@ -69,11 +71,15 @@ func (a *Admin) eventPage(w http.ResponseWriter, r *http.Request) error {
 	p := &eventPage{frame: v.frame("events", v.t("event.title", id)), Event: e, At: v.moment(e.At), Until: v.moment(e.Until), Doubt: !x.Certain}
 	p.Who, _ = v.whoOf(e, x.Objects)
 	p.Gate = v.gateOfEvent(e, x.Objects)
-	if u, ok := x.Objects.Users[e.UserID]; ok && u.DeletedAt.IsZero() {
-		p.UserPath = userPath(e.UserID)
+	if u, ok := x.Objects.Users[e.UserID]; ok {
+		if p.UserLog = logOfUser(u, nil); u.DeletedAt.IsZero() {
+			p.UserPath = userPath(e.UserID)
+		}
 	}
-	if g, ok := x.Objects.Gates[e.GateID]; ok && g.DeletedAt.IsZero() {
-		p.GatePath = gatePath(e.GateID)
+	if g, ok := x.Objects.Gates[e.GateID]; ok {
+		if p.GateLog = logOfGate(g, nil); g.DeletedAt.IsZero() {
+			p.GatePath = gatePath(e.GateID)
+		}
 	}
 	p.Sentence, p.Why = v.sentence(e, p.Who, p.Gate), v.cause(x)
 	for _, g := range x.Grants {

@@ -3,6 +3,7 @@ package webadmin
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -28,9 +29,11 @@ type eventsPage struct {
 	NDJSON  string
 }
 
-// eventFilter is the filter as it was entered: names, not ids.
+// eventFilter is the filter as it was entered: names, or ids where links lead to what may be gone.
 type eventFilter struct {
 	Gate, User, Group, Device, Decision, Reason, From, To, Request string
+	GateID, UserID, GroupID                                        string
+	GateWas, UserWas, GroupWas                                     string // what the ids are called
 	Problems                                                       []string
 }
 
@@ -180,6 +183,9 @@ func (a *Admin) readEventFilter(r *http.Request, in *eventFilter) (f access.Even
 			}
 		}
 	}
+	if err := a.readEventIDs(r, in, &f); err != nil {
+		return f, err
+	}
 	if in.Device != "" {
 		id, err := strconv.ParseInt(in.Device, 10, 64)
 		if f.DeviceID = id; err != nil || id <= 0 {
@@ -208,6 +214,77 @@ func (a *Admin) readEventFilter(r *http.Request, in *eventFilter) (f access.Even
 		wrong("events.filter.order", in.To)
 	}
 	return f, nil
+}
+
+// readEventIDs reads the filters by number, which also find the events of what is gone. A name that is given beside one counts.
+func (a *Admin) readEventIDs(r *http.Request, in *eventFilter, f *access.EventFilter) error {
+	v, q := visitOf(r), r.URL.Query()
+	var ids registry.ObjectIDs
+	read := func(name, other, key string, id *int64, of *[]int64) (text string) {
+		text = strings.TrimSpace(q.Get(name))
+		if text == "" || other != "" {
+			return ""
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n <= 0 {
+			in.Problems = append(in.Problems, v.t(key, text))
+			return ""
+		}
+		*id, *of = n, []int64{n}
+		return text
+	}
+	in.GateID = read("gate_id", in.Gate, "events.filter.no_gate", &f.GateID, &ids.Gates)
+	in.UserID = read("user_id", in.User, "events.filter.no_user", &f.UserID, &ids.Users)
+	in.GroupID = read("group_id", in.Group, "events.filter.no_group", &f.GroupID, &ids.Groups)
+	if in.GateID+in.UserID+in.GroupID == "" {
+		return nil
+	}
+	named, err := a.desk.Objects(r.Context(), ids)
+	if err != nil {
+		return err
+	}
+	name := func(id, text, key string, there bool, gone time.Time) string {
+		switch {
+		case id == "":
+			return ""
+		case !there:
+			in.Problems = append(in.Problems, v.t(key, id))
+			return ""
+		case text == "": // erased
+			text = "№ " + id
+		}
+		if !gone.IsZero() {
+			return v.t("events.gone", text)
+		}
+		return text
+	}
+	g, ok := named.Gates[f.GateID]
+	in.GateWas = name(in.GateID, namedGate(g), "events.filter.no_gate", ok, g.DeletedAt)
+	u, ok := named.Users[f.UserID]
+	in.UserWas = name(in.UserID, namedUser(u), "events.filter.no_user", ok, u.DeletedAt)
+	p, ok := named.Groups[f.GroupID]
+	in.GroupWas = name(in.GroupID, p.Name, "events.filter.no_group", ok, p.DeletedAt)
+	return nil
+}
+
+// logOfGate is where the events of a gate are, and more of a filter if need be: by its code, which the form shows, or once it is gone by its number.
+func logOfGate(g registry.NamedGate, more url.Values) string {
+	q := url.Values{"gate": {g.Code}}
+	if !g.DeletedAt.IsZero() {
+		q = url.Values{"gate_id": {idText(g.ID)}}
+	}
+	maps.Copy(q, more)
+	return "/admin/events/?" + q.Encode()
+}
+
+// logOfUser is logOfGate of a person.
+func logOfUser(u registry.NamedUser, more url.Values) string {
+	q := url.Values{"user": {u.Username}}
+	if !u.DeletedAt.IsZero() {
+		q = url.Values{"user_id": {idText(u.ID)}}
+	}
+	maps.Copy(q, more)
+	return "/admin/events/?" + q.Encode()
 }
 
 // instant reads what a date or date-and-time control sends, in the site's zone: a date alone is its beginning, or (end) the beginning of the
@@ -241,6 +318,9 @@ func (v *visit) eventChips(q url.Values, in eventFilter) []chip {
 		{"gate", in.Gate, v.t("events.gate")},
 		{"user", in.User, v.t("events.user")},
 		{"group", in.Group, v.t("events.group")},
+		{"gate_id", in.GateWas, v.t("events.gate")},
+		{"user_id", in.UserWas, v.t("events.user")},
+		{"group_id", in.GroupWas, v.t("events.group")},
 		{"device", in.Device, v.t("events.device")},
 		{"decision", in.Decision, v.t("events.decision")},
 		{"reason", in.Reason, v.t("events.reason")},
@@ -259,7 +339,7 @@ func (v *visit) eventChips(q url.Values, in eventFilter) []chip {
 		}
 		rest := url.Values{}
 		for k, values := range q {
-			if k != c.name && k != "before" && len(values) > 0 && values[0] != "" {
+			if k != c.name && k != c.name+"_id" && k != "before" && len(values) > 0 && values[0] != "" {
 				rest.Set(k, values[0])
 			}
 		}

@@ -1,9 +1,67 @@
 package webadmin
 
 import (
+	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/gatekeeper"
+	"github.com/openway-access/openway/internal/store"
 )
+
+// The events of what was deleted are found by its number, and the chip says what it was called.
+func TestEventsOfWhatIsGone(t *testing.T) {
+	x, ctx := newSite(t, store.SQLite, nil), t.Context()
+	g, other, ann, staff := x.gate("front", "Front door"), x.gate("yard", "Yard"), x.user("ann"), x.group("Staff")
+	const token = "the phone of ann, 0123456789"
+	must(x.desk.AddToken(ctx, setup, ann.ID, token, "Pixel"))(t)
+	for _, code := range []string{g.Code, other.Code} {
+		x.keeper.Verify(ctx, gatekeeper.Request{Gate: code, Token: token})
+	}
+	page := must(x.desk.EventPage(ctx, access.EventFilter{GateID: g.ID, Limit: 1}))(t)
+	event := eventPath(page.Events[0].ID)
+	b := x.as("viewer")
+	if page := b.get(event); !page.shows(`href="/admin/events/?user=ann"`) || !page.shows(`href="/admin/events/?gate=front"`) {
+		t.Errorf("the event does not lead to those of its person and gate:\n%s", page.body)
+	}
+	for _, err := range []error{
+		x.desk.DeleteGate(ctx, setup, g.ID, g.Version), x.desk.DeleteUser(ctx, setup, ann.ID, must(x.desk.User(ctx, ann.ID))(t).Version),
+		x.desk.DeleteGroup(ctx, setup, staff.ID, staff.Version),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.get("/admin/events/?gate=front").want(t, "a code that no gate has", http.StatusUnprocessableEntity)
+	byGate, byUser := fmt.Sprintf("/admin/events/?gate_id=%d", g.ID), fmt.Sprintf("/admin/events/?user_id=%d", ann.ID)
+	if page := b.get(event); !page.shows(`href="`+byGate+`"`) || !page.shows(`href="`+byUser+`"`) {
+		t.Errorf("the event does not lead by number to those of what is gone:\n%s", page.body)
+	}
+	for path, want := range map[string]struct {
+		chip   string
+		events int
+	}{
+		byGate:                  {"Gate: Front door (deleted)", 1},
+		byUser:                  {": ann (deleted)", 2},
+		byUser + "&gate=yard":   {": ann (deleted)", 1},
+		byUser + "&user=viewer": {": viewer", 0},
+		fmt.Sprintf("/admin/events/?group_id=%d", staff.ID): {"Group: Staff (deleted)", 0},
+	} {
+		page := b.get(path).want(t, path, http.StatusOK)
+		if n := strings.Count(page.body, `class="row-link"`); n != want.events || !page.shows(want.chip) {
+			t.Errorf("%s: %d events, want %d, with the chip %q:\n%s", path, n, want.events, want.chip, page.body)
+		}
+	}
+	if page := b.get(byUser + "&user=viewer"); strings.Contains(page.body, `class="chip" href="/admin/events/?user_id`) {
+		t.Error("without the name, the number that it stood for comes back")
+	}
+	for _, q := range []string{"gate_id=999", "user_id=x", "group_id=-1"} {
+		b.get("/admin/events/?"+q).want(t, q, http.StatusUnprocessableEntity)
+	}
+}
 
 // A day ends where the next one begins, also when clocks are put forward at midnight.
 func TestDaysOfAFilter(t *testing.T) {

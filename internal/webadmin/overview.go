@@ -182,11 +182,11 @@ func (a *Admin) needs(r *http.Request, h registry.Health) ([]need, error) {
 	}
 	for _, id := range often(users, attentionUser) {
 		u := named.Users[id]
-		needs = append(needs, need{v.n("needs.refused", users[id], namedUser(u)), "/admin/events/?" + url.Values{"user": {u.Username}, "decision": {string(access.Deny)}}.Encode()})
+		needs = append(needs, need{v.n("needs.refused", users[id], namedUser(u)), logOfUser(u, url.Values{"decision": {string(access.Deny)}})})
 	}
 	for _, id := range often(gates, attentionTokens) {
 		g := named.Gates[id]
-		needs = append(needs, need{v.n("needs.tokens", gates[id], namedGate(g)), "/admin/events/?" + url.Values{"gate": {g.Code}, "reason": {string(access.TokenInvalid)}}.Encode()})
+		needs = append(needs, need{v.n("needs.tokens", gates[id], namedGate(g)), logOfGate(g, url.Values{"reason": {string(access.TokenInvalid)}})})
 	}
 	return needs, nil
 }

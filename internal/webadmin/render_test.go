@@ -70,7 +70,7 @@ func samples() []sample {
 		{"events", func(v *visit, s string, rows int) page {
 			row := eventRow{Path: "/admin/events/1/", At: v.moment(v.now), Who: s, Sub: s, Gate: s, Outcome: access.Deny, Why: s, Count: rows, System: rows == 1}
 			return &eventsPage{
-				frame: v.frame("events", s), Filter: eventFilter{s, s, s, s, s, s, s, s, s, slices.Repeat([]string{s}, rows)}, Chips: slices.Repeat([]chip{{s, "/admin/events/"}}, rows),
+				frame: v.frame("events", s), Filter: eventFilter{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, slices.Repeat([]string{s}, rows)}, Chips: slices.Repeat([]chip{{s, "/admin/events/"}}, rows),
 				Reasons: []option{{s, s, true}}, Events: slices.Repeat([]eventRow{row}, rows), Pager: pager{First: "/admin/events/", Next: "/admin/events/?before=1"}, Looked: rows == 0,
 				CSV: "/admin/events/export/?q=1", NDJSON: "/admin/events/export/?q=2",
 			}
@@ -82,6 +82,7 @@ func samples() []sample {
 				Since: slices.Repeat([]changeRow{{v.moment(v.now), s, s}}, rows),
 			}
 			if rows > 0 {
+				p.UserLog, p.GateLog = "/admin/events/?user=a", "/admin/events/?gate=a"
 				p.UserPath, p.GatePath, p.Same, p.Now = "/admin/users/1/", "/admin/gates/1/", "/admin/events/?request=1", &retrial{access.Allow, s}
 			}
 			return p

@@ -72,6 +72,9 @@ func eventTexts() map[string]words {
 		"event.batch":           {"Batch", "Пакет"},
 		"event.recorded":        {"Recorded", "Записано"},
 		"event.recorded.after":  {"after %s", "через %s"},
+		"event.same_user":       {"All events of this person", "Все события этого человека"},
+		"event.same_gate":       {"All events at this gate", "Все события этой точки"},
+		"events.gone":           {"%s (deleted)", "%s (удалено)"},
 		"event.same":            {"Everything of this request", "Всё по этому запросу"},
 
 		"credential.user_token":   {"API token", "токен API"},
