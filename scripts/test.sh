@@ -7,7 +7,7 @@
 # PostgreSQL's server programs come from this machine, else (on Debian, as root) from Debian's packages. A private server is started on a free port and
 # removed at the end, unless OPENWAY_TEST_POSTGRES names one (the URL of a superuser) for most tests.
 # Without PostgreSQL nothing is skipped: the run fails. So it is with Chromium, which looks at the admin pages (OPENWAY_SCREENS=1 draws them to
-# reports/screens/), and with axe-core, which judges how accessible they are: it is fetched from the npm registry once, checked, and kept.
+# reports/screens/), and with axe-core, which judges how accessible they are: npm fetches it once; it is checked, and kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,7 +44,7 @@ command -v "$(go env CC)" >/dev/null || install gcc libc6-dev ||
 # systemd itself says whether the units are sound.
 command -v systemd-analyze >/dev/null || install systemd || die "no systemd-analyze: install systemd"
 
-# The line that the demo prints is pasted, as its reader would. axe-core is fetched over HTTPS, below.
+# The line that the demo prints is pasted, as its reader would.
 if ! command -v curl >/dev/null || [ ! -e "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ]; then
 	install curl ca-certificates || die "no curl, or no root certificates: install them (Debian: apt-get install curl ca-certificates)"
 fi
@@ -72,8 +72,11 @@ if [ -z "${OPENWAY_TEST_AXE:-}" ]; then
 	export OPENWAY_TEST_AXE="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/openway-test/axe-$axe_version.js"
 	if [ ! -e "$OPENWAY_TEST_AXE" ]; then
 		mkdir -p "$(dirname "$OPENWAY_TEST_AXE")"
-		(cd "$(mktemp -d)" && npm pack --silent "axe-core@$axe_version" >/dev/null && tar -xzOf axe-core-*.tgz package/axe.min.js) >"$OPENWAY_TEST_AXE.$$" ||
-			{ rm -f "$OPENWAY_TEST_AXE.$$"; die "axe-core $axe_version cannot be fetched by npm; set OPENWAY_TEST_AXE to its axe.min.js"; }
+		command -v npm >/dev/null || install npm || die "no npm to fetch axe-core with: install it (Debian: apt-get install npm), or set OPENWAY_TEST_AXE to an axe.min.js"
+		packed=$(mktemp -d)
+		npm pack --silent --pack-destination "$packed" "axe-core@$axe_version" >/dev/null || die "axe-core $axe_version cannot be fetched: set OPENWAY_TEST_AXE to its axe.min.js"
+		tar -xzOf "$packed"/axe-core-*.tgz package/axe.min.js >"$OPENWAY_TEST_AXE.$$"
+		rm -rf "$packed"
 		mv "$OPENWAY_TEST_AXE.$$" "$OPENWAY_TEST_AXE"
 	fi
 	echo "$axe_sum  $OPENWAY_TEST_AXE" | sha256sum --check --status || die "$OPENWAY_TEST_AXE is not axe-core $axe_version: delete it"
