@@ -127,6 +127,13 @@ func TestEventIndexAfterKill(t *testing.T) {
 		return
 	}
 	db := storetest.New(t, store.SQLite)
+	merged := func() (n int) {
+		t.Helper()
+		if err := raw(t, db).QueryRow(`SELECT COUNT(*) FROM event_segment WHERE level > 0`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
 	for round := range 10 {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestEventIndexAfterKill$")
 		cmd.Env = append(os.Environ(), killed+"="+db.DSN)
@@ -138,7 +145,8 @@ func TestEventIndexAfterKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewScanner(out)
-		for range 20 + 11*round { // each line is a batch
+		// Each line is a batch. From the middle on it is killed once segments were merged: on a slow machine the index comes late.
+		for n := 0; n < 20+11*round || round >= 5 && merged() == 0; n++ {
 			if !lines.Scan() {
 				t.Fatalf("round %d: it ended by itself: %v", round, cmd.Wait())
 			}
@@ -167,10 +175,6 @@ func TestEventIndexAfterKill(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-	}
-	var merged int
-	if err := raw(t, db).QueryRow(`SELECT COUNT(*) FROM event_segment WHERE level > 0`).Scan(&merged); err != nil || merged == 0 {
-		t.Errorf("%d segments were merged of others (%v): this test proves little", merged, err)
 	}
 }
 
