@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"flag"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -256,7 +257,15 @@ func (m *indexModel) check(r *rapid.T) {
 }
 
 // Whatever is written, by whom and how, purged or indexed, in whatever order, and wherever it was ended: pages hold what a naive look at the list holds.
+//
+// Each try makes a database and some hundred commits: with the race detector a hundred tries would take minutes. -rapid.checks asks for another number.
 func TestEventIndex(t *testing.T) {
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		if err := checks.Value.Set("25"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = checks.Value.Set(checks.DefValue) }) // what was the default can be set
+	}
 	rapid.Check(t, func(r *rapid.T) {
 		m := &indexModel{t: t, db: storetest.New(t, store.SQLite)}
 		m.open(0)
