@@ -46,8 +46,8 @@ run() {
 
 # In gosec.json: G101 looks for names of secrets; "credential" and "token" are nouns of this program. Left out, for all files: G104, errors that are ignored on purpose say so where they stand, and staticcheck and review watch over the rest;
 # G304, files whose names come from a variable: naming files is what a command line is for.
-# bench is a tool for developers that no installation runs. Anything else is mended, or excused where it stands: #nosec RULE -- why.
-sources() { go tool gosec -quiet -fmt text -color=false -conf scripts/gosec.json -exclude=G104,G304 -exclude-dir=bench ./...; }
+# bench, processtest and djangotest are tools of developers and tests that no installation runs. Anything else is mended, or excused where it stands: #nosec RULE -- why.
+sources() { go tool gosec -quiet -fmt text -color=false -conf scripts/gosec.json -exclude=G104,G304 -exclude-dir=bench -exclude-dir=internal/processtest -exclude-dir=internal/djangotest ./...; }
 
 # govulncheck exits 3 when it found something, 1 when it could not look.
 vulnerabilities() { go tool govulncheck -db "$database" ./...; }

@@ -481,7 +481,7 @@ func drawQR(text string) (template.HTML, error) {
 		}
 	}
 	b.WriteString(`"/></svg>`)
-	return template.HTML(b.String()), nil //nolint:gosec // numbers
+	return template.HTML(b.String()), nil // #nosec G203 -- numbers
 }
 
 func (a *Admin) aboutLost(r *http.Request, d access.Device, u access.User) (*deviceAct, error) {
