@@ -262,6 +262,8 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	lanes := 1
 	if in.store.Engine() == store.Postgres {
 		lanes = 2
+	} else {
+		spareProcessor()
 	}
 	events := s.log.With(server.LoggerKey, "openway.events")
 	feed := eventlog.NewFeed(eventlog.FeedConfig{Reader: in.store, Logger: events})

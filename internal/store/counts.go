@@ -207,10 +207,22 @@ func (tx *Tx) uncounted(sums *tally, most int) (lanes []countedLane, n int, more
 		if n >= most || read >= countBatches {
 			return lanes, n, true, nil
 		}
+		own := tx.s.landedOf(l.id)
+		groups, seq, counted := own.take(l.seq, most-n)
+		if counted > 0 {
+			for i := range groups {
+				sums.add(&groups[i])
+			}
+			n += counted
+			lanes = append(lanes, countedLane{id: l.id, seq: seq})
+			continue
+		}
 		batches, err := tx.laneBatches(l.id, l.seq, countBatches-read, most-n)
 		if err != nil {
 			return nil, 0, false, err
 		}
+		// What the process remembers follows: not a batch of it is to be read.
+		batches = slices.DeleteFunc(batches, func(b access.LaneBatch) bool { return seq > l.seq && b.Seq > seq })
 		if len(batches) == 0 {
 			if l.retired { // for good: a lane is fenced before it is retired
 				lanes = append(lanes, countedLane{l.id, l.seq, true})
@@ -238,13 +250,16 @@ const tallyQuery = `SELECT gate, quarter, decision, reason, folded, CAST(SUM(cou
 		COALESCE(until, 0) AS folded, count, occurred_at, id, CASE WHEN decision = 'ALLOW' THEN CAST(user_id AS TEXT) END AS person
 		FROM events WHERE %s) AS e GROUP BY gate, quarter, decision, reason, folded`
 
+// quarterMicros is a quarter of an hour, of which the hours of every zone are made.
+const quarterMicros = 900_000_000
+
 // eventGroup is a row of tallyQuery.
 type eventGroup struct {
 	gate, quarter, folded int64 // gate: 0 = none, -1 = what the service itself had to say, which is no decision
 	decision, reason      string
 	count                 int64
 	latest, lastID        int64 // of the last by instant and then id, packed; the highest of all
-	people                string
+	people                []int64
 }
 
 // tallyBatches adds the events of batches of one lane, which stand in order, to sums.
@@ -255,27 +270,35 @@ func (tx *Tx) tallyBatches(sums *tally, batches []access.LaneBatch) error {
 		err = tx.each(fmt.Sprintf(tallyQuery, where), args, func(row scanner) error {
 			var g eventGroup
 			var rows int
-			err := row.Scan(&g.gate, &g.quarter, &g.decision, &g.reason, &g.folded, &g.count, &rows, &g.latest, &g.lastID, &g.people)
+			var people string
+			err := row.Scan(&g.gate, &g.quarter, &g.decision, &g.reason, &g.folded, &g.count, &rows, &g.latest, &g.lastID, &people)
+			for id := range strings.SplitSeq(people, ",") {
+				if err == nil && id != "" {
+					var user int64
+					user, err = strconv.ParseInt(id, 10, 64)
+					g.people = append(g.people, user)
+				}
+			}
 			n += rows
 			groups = append(groups, g)
 			return err
 		})
 		return n, err
 	})
-	for i := range groups {
-		if err == nil {
-			err = sums.add(&groups[i])
+	if err == nil {
+		for i := range groups {
+			sums.add(&groups[i])
 		}
 	}
 	return err
 }
 
 // add counts events of a quarter that are alike.
-func (t *tally) add(g *eventGroup) error {
+func (t *tally) add(g *eventGroup) {
 	if g.gate < 0 {
-		return nil
+		return
 	}
-	at := time.UnixMicro(g.quarter * 900_000_000)
+	at := time.UnixMicro(g.quarter * quarterMicros)
 	k := hourKey{hour: micros(hourOf(at, t.zone)), decision: g.decision, reason: g.reason}
 	t.hours[k] += g.count
 	if g.gate != 0 {
@@ -286,16 +309,12 @@ func (t *tally) add(g *eventGroup) error {
 			t.seen[g.gate] = last
 		}
 	}
-	if g.people == "" {
-		return nil
+	if len(g.people) == 0 {
+		return
 	}
 	day := micros(DayOf(at, t.zone))
 	known, users := t.known[day], t.days[day]
-	for text := range strings.SplitSeq(g.people, ",") {
-		u, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return fmt.Errorf("the id of a user: %w", err)
-		}
+	for _, u := range g.people {
 		if !known.has(u) {
 			users = append(users, u)
 		}
@@ -304,12 +323,11 @@ func (t *tally) add(g *eventGroup) error {
 		slices.Sort(users)
 		t.days[day] = slices.Compact(users)
 	}
-	return nil
 }
 
 // last is the last decision of a group.
 func (g *eventGroup) last() GateSeen {
-	seen := GateSeen{g.gate, time.UnixMicro(g.quarter*900_000_000 + g.latest>>32).UTC(), access.Outcome(g.decision), access.Reason(g.reason), 0}
+	seen := GateSeen{g.gate, time.UnixMicro(g.quarter*quarterMicros + g.latest>>32).UTC(), access.Outcome(g.decision), access.Reason(g.reason), 0}
 	if g.folded >= micros(seen.At) { // then it is the last instant of all of them
 		seen.At, seen.EventID = time.UnixMicro(g.folded).UTC(), g.lastID
 		return seen

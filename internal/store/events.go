@@ -24,9 +24,10 @@ const appendPatience = 10 * time.Second
 
 // lane is a writer that this process claimed. On PostgreSQL it has a connection of its own, made again when it broke.
 type lane struct {
-	mu   sync.Mutex // one batch in flight
-	conn *sql.Conn  // nil on SQLite, and until the next use after a failure
-	used time.Time
+	mu     sync.Mutex // one batch in flight
+	conn   *sql.Conn  // nil on SQLite, and until the next use after a failure
+	used   time.Time
+	landed landed
 	// columns are the parameters of the last batch, for their memory.
 	columns eventColumns
 	// unnamed: a pooler has lost our prepared statement, so none is used any more.
@@ -163,7 +164,7 @@ func (s *Store) AppendBatch(ctx context.Context, writer, seq int64, b *access.Ev
 	defer l.mu.Unlock()
 	head := s.stamp(writer, seq, b)
 	if s.write != nil {
-		landed, err = s.appendSQLite(ctx, head, b)
+		landed, err = s.appendSQLite(ctx, l, head, b)
 	} else {
 		landed, err = s.appendPostgres(ctx, l, head, b)
 	}
@@ -210,7 +211,7 @@ func (s *Store) AppendBatchHeld(ctx context.Context, writer, seq int64, decide f
 		return true, nil
 	}
 	if s.write != nil {
-		return s.appendHeldSQLite(ctx, held)
+		return s.appendHeldSQLite(ctx, l, held)
 	}
 	return s.appendHeldPostgres(ctx, l, held)
 }

@@ -158,7 +158,7 @@ func (b *batchStatements) insertEvents(head batchHead, events []*access.Event) (
 }
 
 // appendSQLite writes a batch in a transaction of its own.
-func (s *Store) appendSQLite(ctx context.Context, head batchHead, b *access.EventBatch) (landed bool, err error) {
+func (s *Store) appendSQLite(ctx context.Context, l *lane, head batchHead, b *access.EventBatch) (landed bool, err error) {
 	var last int64
 	err = s.write.do(ctx, durable, func(*sql.Conn) (bool, error) {
 		var err error
@@ -169,22 +169,25 @@ func (s *Store) appendSQLite(ctx context.Context, head batchHead, b *access.Even
 		return false, err
 	}
 	s.fresh.add(last, b)
+	l.landed.add(head.seq, last, b)
 	return true, nil
 }
 
 // appendHeldSQLite runs held while nobody else writes.
-func (s *Store) appendHeldSQLite(ctx context.Context, held func(on conn, insert func(batchHead, *access.EventBatch) (bool, error)) (bool, error)) error {
+func (s *Store) appendHeldSQLite(ctx context.Context, l *lane, held func(on conn, insert func(batchHead, *access.EventBatch) (bool, error)) (bool, error)) error {
 	var last int64
 	var batch *access.EventBatch
+	var seq int64
 	err := s.write.do(ctx, durable, func(c *sql.Conn) (bool, error) {
 		return held(c, func(head batchHead, b *access.EventBatch) (_ bool, err error) {
-			batch = b
+			batch, seq = b, head.seq
 			last, err = s.write.insert(head, b)
 			return last > 0, err
 		})
 	})
 	if err == nil && last > 0 {
 		s.fresh.add(last, batch)
+		l.landed.add(seq, last, batch)
 	}
 	return err
 }

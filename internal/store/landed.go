@@ -1,0 +1,115 @@
+package store
+
+import (
+	"sync"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// landed are the events that a lane of this process has appended and that are not counted yet: counting them (counts.go) need not read them. It is
+// a help and no more: what it does not know is read. Only events whose ids are known are in it, which on PostgreSQL they are not.
+type landed struct {
+	mu     sync.Mutex
+	after  int64 // it knows all the batches after this one of the lane
+	events []landedEvent
+}
+
+// landedEvent is what counting asks of an event.
+type landedEvent struct {
+	seq, id, at, until, gate, user, count int64
+	decision                              access.Outcome
+	reason                                access.Reason
+}
+
+// maxLanded bounds the memory of a lane, 5 MB: what is not counted by then is read after all.
+const maxLanded = 1 << 16
+
+// add takes a batch whose last event has the id last.
+func (l *landed) add(seq, last int64, b *access.EventBatch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.events)+len(b.Events) > maxLanded {
+		l.after, l.events = seq-1, nil
+	}
+	for i, e := range b.Events {
+		x := landedEvent{
+			seq: seq, id: last - int64(len(b.Events)-1-i), at: micros(e.At), gate: e.GateID, user: e.UserID, count: countOf(e),
+			decision: e.Decision, reason: e.Reason,
+		}
+		if !e.Until.IsZero() {
+			x.until = micros(e.Until)
+		}
+		if e.Kind != access.DecisionEvent {
+			x.gate = -1
+		}
+		l.events = append(l.events, x)
+	}
+}
+
+// take gives away the oldest batches, with about as many events as are wanted, when they are those that follow a batch of the lane: as groups, the
+// last of the batches, and how many events that were. Without any, upto is the batch up to which the database is to be read.
+func (l *landed) take(after int64, most int) (groups []eventGroup, upto int64, n int) {
+	if l == nil {
+		return nil, 0, 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if after > l.after { // somebody else has counted some of it
+		for n < len(l.events) && l.events[n].seq <= after {
+			n++
+		}
+		l.events, l.after, n = l.events[n:], after, 0
+	}
+	if after < l.after || len(l.events) == 0 {
+		return nil, l.after, 0
+	}
+	upto = after
+	for n < len(l.events) && (n < most || l.events[n].seq == upto) {
+		upto = l.events[n].seq
+		n++
+	}
+	groups = groupEvents(l.events[:n])
+	if l.events, l.after = l.events[n:], upto; len(l.events) == 0 {
+		l.events = nil
+	}
+	return groups, upto, n
+}
+
+// groupEvents puts events together that are counted alike, as tallyQuery does.
+func groupEvents(events []landedEvent) []eventGroup {
+	type key struct {
+		gate, quarter, folded int64
+		decision              access.Outcome
+		reason                access.Reason
+	}
+	places := make(map[key]int)
+	var groups []eventGroup
+	for i := range events {
+		e := &events[i]
+		k := key{e.gate, e.at / quarterMicros, e.until, e.decision, e.reason}
+		at, ok := places[k]
+		if !ok {
+			at = len(groups)
+			places[k] = at
+			groups = append(groups, eventGroup{gate: k.gate, quarter: k.quarter, folded: k.folded, decision: string(k.decision), reason: string(k.reason)})
+		}
+		g := &groups[at]
+		g.count += e.count
+		g.latest = max(g.latest, (e.at-k.quarter*quarterMicros)<<32+e.id&(1<<32-1))
+		g.lastID = max(g.lastID, e.id)
+		if e.decision == access.Allow && e.user != 0 {
+			g.people = append(g.people, e.user)
+		}
+	}
+	return groups
+}
+
+// landedOf is what a lane of this process remembers; nil for those of others.
+func (s *Store) landedOf(writer int64) *landed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lanes[writer]; l != nil {
+		return &l.landed
+	}
+	return nil
+}
