@@ -17,6 +17,7 @@ type lane struct {
 	seq      int64 // of the next batch
 	failures int   // in a row
 
+	taken   int      // how many it took last
 	waiters []*Entry // of the batch at hand
 	posted  []*Entry // of the batch at hand, notes included
 	later   []part   // of a batch that was halved: to be tried when the part at hand has come to its end
@@ -30,6 +31,7 @@ func (ln *lane) loop() {
 		for ln.next() {
 			ln.record()
 		}
+		ln.land()
 	}
 	if ln.writer != 0 && ln.log.run.Err() == nil {
 		ctx, cancel := context.WithTimeout(ln.log.run, ln.log.cfg.CommitTimeout)
@@ -54,7 +56,7 @@ func (ln *lane) take() bool {
 			l.suspects, l.proven = drop(l.suspects, 1), false
 			return true
 		}
-		if len(l.queue) > 0 || len(l.pending) > 0 || l.notesDue() {
+		if l.notesDue() || l.enough() {
 			break
 		}
 		if l.closed && l.fences.len() == 0 && !l.inFlight() {
@@ -79,10 +81,28 @@ func (ln *lane) take() bool {
 	n = min(len(l.pending), max(0, limit-len(ln.posted)-len(ln.waiters)))
 	ln.posted = append(ln.posted, l.pending[:n]...)
 	l.pending = drop(l.pending, n)
-	if len(l.queue) > 0 || len(l.pending) > 0 {
+	ln.taken = len(ln.waiters) + len(ln.posted)
+	l.aloft += ln.taken
+	if l.enough() {
 		l.work.Signal() // for the next lane
 	}
 	return true
+}
+
+// land ends the flight of what was taken.
+func (ln *lane) land() {
+	l := ln.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.aloft -= ln.taken
+	ln.taken = 0
+}
+
+// enough reports whether so many wait that it is worth a batch: while none is in flight any number is, and else as many as are in flight. So an
+// idle server commits at once, and under load batches take turns instead of one large one and many small ones. l.mu is held.
+func (l *Log) enough() bool {
+	n := len(l.queue) + len(l.pending)
+	return n > 0 && (n >= l.aloft || n >= l.cfg.MaxBatch)
 }
 
 // inFlight reports whether a lane has waiters in hand, who may come back to the queue. l.mu is held.

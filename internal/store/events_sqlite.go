@@ -160,33 +160,25 @@ func (b *batchStatements) insertEvents(head batchHead, events []*access.Event) (
 // appendSQLite writes a batch in a transaction of its own.
 func (s *Store) appendSQLite(ctx context.Context, head batchHead, b *access.EventBatch) (landed bool, err error) {
 	var last int64
-	err = s.write.do(ctx, durable, func(*sql.Conn) (bool, error) {
+	err = s.write.doThen(ctx, durable, func(*sql.Conn) (bool, error) {
 		var err error
 		last, err = s.write.insert(head, b)
 		return last > 0, s.kind.fault(err)
-	})
-	if err != nil || last == 0 {
-		return false, err
-	}
-	s.fresh.add(last, b)
-	return true, nil
+	}, func() { s.fresh.add(last, b) })
+	return err == nil && last > 0, err
 }
 
 // appendHeldSQLite runs held while nobody else writes.
 func (s *Store) appendHeldSQLite(ctx context.Context, held func(on conn, insert func(batchHead, *access.EventBatch) (bool, error)) (bool, error)) error {
 	var last int64
 	var batch *access.EventBatch
-	err := s.write.do(ctx, durable, func(c *sql.Conn) (bool, error) {
+	return s.write.doThen(ctx, durable, func(c *sql.Conn) (bool, error) {
 		return held(c, func(head batchHead, b *access.EventBatch) (_ bool, err error) {
 			batch = b
 			last, err = s.write.insert(head, b)
 			return last > 0, err
 		})
-	})
-	if err == nil && last > 0 {
-		s.fresh.add(last, batch)
-	}
-	return err
+	}, func() { s.fresh.add(last, batch) })
 }
 
 // insert writes a batch into the transaction that is open, and returns the id of its last event; 0 when the policy has moved. The ids of a

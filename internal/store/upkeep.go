@@ -81,7 +81,7 @@ func (s *Store) keepUp(ctx context.Context) {
 // checkpointPages is how many pages are written to the WAL before they are taken over into the database file, 1 MiB: the less at once,
 // the shorter the disk is busy with it. mostPages is when a commit does it itself, whatever it costs, because nobody else has.
 const (
-	checkpointPages = 256
+	checkpointPages = 4096
 	mostPages       = 16384
 )
 
