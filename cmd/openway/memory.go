@@ -47,11 +47,3 @@ func proportion(live uint64) int {
 	}
 	return max(percent-percent%10, 10)
 }
-
-// spareProcessor lets one goroutine more run at a time than there are processors: on SQLite one of them waits for the disk in a system call
-// nearly all the time under load, and until the runtime notices that, a processor would do nothing. GOMAXPROCS, where set, is the operator's word.
-func spareProcessor() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	}
-}

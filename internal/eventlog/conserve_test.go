@@ -208,6 +208,42 @@ func TestQueueIsBounded(t *testing.T) {
 	})
 }
 
+// TestBatchesAreWorthTheirCommit: what comes to an idle log is written at once; while a batch is in flight the next waits until half as many again
+// are there, and then does not wait for the first. A lane that got nowhere keeps nobody waiting.
+func TestBatchesAreWorthTheirCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		f := newFaulty(t, m, script{write: {stallsKept, stallsKept, fails, fails, fails}}.plan())
+		l := start(t, eventlog.Config{Appender: f, Policies: f, Lanes: 2, Pause: 10 * time.Second})
+		var wg sync.WaitGroup
+		appendOne := func(wantQueued int) {
+			t.Helper()
+			wg.Go(func() {
+				if err := l.Append(t.Context(), entry("x", 1, f)); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+			if n := l.Stats().Queued; n != wantQueued {
+				t.Errorf("%d wait to be taken, want %d", n, wantQueued)
+			}
+		}
+		appendOne(0) // the first lane is at it
+		appendOne(1)
+		appendOne(0) // the second takes two
+		for i := range 4 {
+			appendOne(i + 1) // both lanes are away
+		}
+		close(f.release)
+		synctest.Wait()
+		if s := l.Stats(); s.Recorded != 7 { // of the three failures at most two were of one lane, which rests now
+			t.Errorf("%+v, want 7 events recorded", s)
+		}
+		wg.Wait()
+		stop(t, l)
+	})
+}
+
 // TestOutage lets the database be away for a minute: everybody is answered within the time bound, and afterwards the log says so, once for each gate.
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -450,7 +486,7 @@ func TestConservationWhenConnectionsAreCut(t *testing.T) {
 		}
 	})
 	calm := func() { close(done); wg.Wait() }
-	conserveUnder(t, s, func(step) fault { return fine }, calm, 0, 16, 60, eventlog.Config{Lanes: 2, MaxBatch: 8, MaxWait: 500 * time.Millisecond, Pause: time.Millisecond, Quiet: 50 * time.Millisecond})
+	conserveUnder(t, s, func(step) fault { return fine }, calm, 0, 16, 240, eventlog.Config{Lanes: 2, MaxBatch: 8, MaxWait: 500 * time.Millisecond, Pause: time.Millisecond, Quiet: 50 * time.Millisecond})
 	t.Logf("cut %d times", cuts)
 	if cuts < 3 { // on a crowded machine each takes long
 		t.Errorf("cut only %d times: this test proves little", cuts)

@@ -18,6 +18,7 @@ type lane struct {
 	seq      int64 // of the next batch
 	failures int   // in a row
 
+	taken   int      // how many of Log.aloft are its own
 	waiters []*Entry // of the batch at hand
 	posted  []*Entry // of the batch at hand, notes included
 	later   []part   // of a batch that was halved: to be tried when the part at hand has come to its end
@@ -57,7 +58,7 @@ func (ln *lane) take() bool {
 			l.suspects, l.proven = drop(l.suspects, 1), false
 			return true
 		}
-		if len(l.queue) > 0 || len(l.pending) > 0 || l.notesDue() {
+		if l.notesDue() || l.enough() {
 			break
 		}
 		if l.closed && l.fences.len() == 0 && !l.inFlight() {
@@ -82,10 +83,20 @@ func (ln *lane) take() bool {
 	n = min(len(l.pending), max(0, limit-len(ln.posted)-len(ln.waiters)))
 	ln.posted = append(ln.posted, l.pending[:n]...)
 	l.pending = drop(l.pending, n)
-	if len(l.queue) > 0 || len(l.pending) > 0 {
+	ln.taken = len(ln.waiters) + len(ln.posted)
+	l.aloft += ln.taken
+	if l.enough() {
 		l.work.Signal() // for the next lane
 	}
 	return true
+}
+
+// enough reports whether so many wait that a batch is worth its commit: any number while none is in flight, and else half as many again as are in
+// flight. So an idle server commits at once, and a busy one has one batch on its way to the disk while the next, of about that size, is written:
+// with less, batches become many and small, and a commit costs as much as a score of events. l.mu is held.
+func (l *Log) enough() bool {
+	n := len(l.queue) + len(l.pending)
+	return n > 0 && (2*n >= 3*l.aloft || n >= l.cfg.MaxBatch)
 }
 
 // inFlight reports whether a lane has waiters in hand, who may come back to the queue. l.mu is held.

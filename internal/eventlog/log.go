@@ -53,6 +53,7 @@ type Log struct {
 	suspects []*Entry  // posted entries that the database did not take alone
 	proven   bool      // it has taken others since
 	notes    notes
+	aloft    int        // entries that lanes have in hand
 	flying   [][]*Entry // by lane: the entries of the batch in flight that are waited for
 	started  bool
 	closed   bool // nothing more is accepted by Append
@@ -162,7 +163,9 @@ func (l *Log) Append(ctx context.Context, e *Entry) error {
 	}
 	l.queue = append(l.queue, e)
 	l.lookAfter()
-	l.work.Signal()
+	if l.enough() {
+		l.work.Signal()
+	}
 	l.mu.Unlock()
 
 	<-e.done
@@ -204,7 +207,9 @@ func (l *Log) post(e *Entry) {
 		return
 	}
 	l.pending = append(l.pending, e)
-	l.work.Signal()
+	if l.enough() {
+		l.work.Signal()
+	}
 }
 
 // Refuse counts a decision that was answered unavailable for another reason than Append's error, so that the log will say so as well.

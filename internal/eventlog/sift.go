@@ -92,13 +92,16 @@ func (ln *lane) next() bool {
 	return true
 }
 
-// fly tells the reaper who waits for what the lane has in hand. l.mu is held.
+// fly tells the reaper who waits for what the lane has in hand; nil: nothing is left of the batch at hand. l.mu is held.
 func (ln *lane) fly(waiters []*Entry) {
 	if len(ln.later) > 0 {
 		waiters = slices.Clone(waiters)
 		for _, p := range ln.later {
 			waiters = append(waiters, p.waiters...)
 		}
+	} else if waiters == nil {
+		ln.log.aloft -= ln.taken
+		ln.taken = 0
 	}
 	ln.log.flying[ln.index] = waiters
 }

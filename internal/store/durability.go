@@ -64,7 +64,7 @@ func (s *Store) sqliteDurability(ctx context.Context) (d Durability, err error) 
 	if err != nil {
 		return d, err
 	}
-	if synchronous < 2 {
+	if synchronous < 1 { // what NORMAL leaves out is ours to do (wal.go)
 		d.Unsafe = append(d.Unsafe, fmt.Sprintf("synchronous=%d", synchronous))
 	}
 	if journal != "wal" {

@@ -160,36 +160,32 @@ func (b *batchStatements) insertEvents(head batchHead, events []*access.Event) (
 // appendSQLite writes a batch in a transaction of its own.
 func (s *Store) appendSQLite(ctx context.Context, l *lane, head batchHead, b *access.EventBatch) (landed bool, err error) {
 	var last int64
-	err = s.write.do(ctx, durable, func(*sql.Conn) (bool, error) {
+	err = s.write.doThen(ctx, durable, func(*sql.Conn) (bool, error) {
 		var err error
 		last, err = s.write.insert(head, b)
 		return last > 0, s.kind.fault(err)
-	})
-	if err != nil || last == 0 {
-		return false, err
-	}
-	s.fresh.add(last, b)
-	l.landed.add(head.seq, last, b)
-	return true, nil
+	}, func() { s.landed(l, head, last, b) })
+	return err == nil && last > 0, err
 }
 
 // appendHeldSQLite runs held while nobody else writes.
 func (s *Store) appendHeldSQLite(ctx context.Context, l *lane, held func(on conn, insert func(batchHead, *access.EventBatch) (bool, error)) (bool, error)) error {
 	var last int64
+	var head batchHead
 	var batch *access.EventBatch
-	var seq int64
-	err := s.write.do(ctx, durable, func(c *sql.Conn) (bool, error) {
-		return held(c, func(head batchHead, b *access.EventBatch) (_ bool, err error) {
-			batch, seq = b, head.seq
-			last, err = s.write.insert(head, b)
+	return s.write.doThen(ctx, durable, func(c *sql.Conn) (bool, error) {
+		return held(c, func(h batchHead, b *access.EventBatch) (_ bool, err error) {
+			head, batch = h, b
+			last, err = s.write.insert(h, b)
 			return last > 0, err
 		})
-	})
-	if err == nil && last > 0 {
-		s.fresh.add(last, batch)
-		l.landed.add(seq, last, batch)
-	}
-	return err
+	}, func() { s.landed(l, head, last, batch) })
+}
+
+// landed remembers a batch for those who would have to read it otherwise: the index, and the sums.
+func (s *Store) landed(l *lane, head batchHead, last int64, b *access.EventBatch) {
+	s.fresh.add(last, b)
+	l.landed.add(head.seq, last, b)
 }
 
 // insert writes a batch into the transaction that is open, and returns the id of its last event; 0 when the policy has moved. The ids of a

@@ -92,3 +92,8 @@ func InsertEvent(tx *Tx, e *access.Event) error {
 		e.ID, string(e.Kind), micros(e.At), micros(e.At), orNull(e.GateID), orNull(e.UserID), orNull(e.DeviceID), string(e.Decision), string(e.Reason), e.RequestID)
 	return err
 }
+
+// WatchSyncs puts itself before each wait for the disk of an SQLite store: do does it.
+func WatchSyncs(s *Store, sync func(do func() error) error) {
+	s.write.syncing = func(l *wal) error { return sync(func() error { return l.sync() }) }
+}

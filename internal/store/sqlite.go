@@ -26,7 +26,8 @@ const walLimit = "33554432"
 
 // sqliteURI is the file as the driver wants it, whatever characters its name has.
 func sqliteURI(path string, readOnly bool) (string, error) {
-	pragmas := []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(FAST)", "journal_size_limit(" + walLimit + ")"}
+	// NORMAL leaves out the wait for the disk at a commit, and nothing else: whoever needs it waits himself (wal.go).
+	pragmas := []string{"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "secure_delete(FAST)", "journal_size_limit(" + walLimit + ")"}
 	if readOnly {
 		pragmas = append(pragmas, "query_only(1)")
 	}
@@ -81,7 +82,7 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 		return err
 	}
 	w.SetMaxOpenConns(1)
-	s.write = &writer{db: w, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1)}
+	s.write = &writer{db: w, path: path, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), syncing: (*wal).sync}
 	// The writer comes first: it is what turns the journal of a new file into a WAL.
 	if err := s.write.do(ctx, durable, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
 		return errors.Join(err, s.write.close())
@@ -98,9 +99,15 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 // which they came; other processes are waited for by the busy timeout.
 type writer struct {
 	db   *sql.DB
+	path string
 	kind dialect
 	turn chan struct{} // holds a token while somebody writes
 	conn *sql.Conn     // nil before the first turn and after a failure that leaves doubts about it
+	wal  *wal          // comes and goes with conn; nil where the file has none
+
+	syncing  func(*wal) error // waits for the disk
+	doubtful atomic.Bool      // a sync has failed: what it was for is not known to be on the disk
+
 	stmt batchStatements
 	kept map[string]*sql.Stmt // by text: what changes are made of, prepared once
 
@@ -120,57 +127,64 @@ const (
 	lazy    durability = false // it will be with the next durable one
 )
 
-// do runs fn between BEGIN IMMEDIATE and COMMIT, or ROLLBACK when fn says no or fails. fn's own errors are returned as they are.
+// do runs fn between BEGIN IMMEDIATE and COMMIT, or ROLLBACK when fn says no or fails. fn's own errors are returned as they are. What
+// others write after it is durable when this is, because the log has them in order.
 //
 // COMMIT runs without the context: the driver would report an ended context also for a commit that succeeded. It
-// waits for nothing but the disk.
-func (w *writer) do(ctx context.Context, d durability, fn func(*sql.Conn) (commit bool, err error)) (err error) {
-	if err := w.enter(ctx); err != nil {
+// waits for nothing, and the disk is waited for when the turn has ended.
+func (w *writer) do(ctx context.Context, d durability, fn func(*sql.Conn) (commit bool, err error)) error {
+	return w.doThen(ctx, d, fn, func() {})
+}
+
+// doThen is do, and calls landed when others can see the commit, before anybody writes after it. The disk may not have it yet.
+func (w *writer) doThen(ctx context.Context, d durability, fn func(*sql.Conn) (commit bool, err error), landed func()) error {
+	log, committed, err := w.commit(ctx, fn, landed)
+	if err != nil || !committed || d == lazy {
 		return err
+	}
+	return w.settle(log)
+}
+
+// commit is doThen without the wait for the disk. log is what is to be waited for.
+func (w *writer) commit(ctx context.Context, fn func(*sql.Conn) (commit bool, err error), landed func()) (log *wal, committed bool, err error) {
+	if err := w.enter(ctx); err != nil {
+		return nil, false, err
 	}
 	defer func() { <-w.turn }()
 	apart := context.WithoutCancel(ctx)
 	sound, open := false, true
-	if d == lazy {
-		// In WAL mode NORMAL leaves out nothing but the wait for the disk. The setting cannot be changed while a transaction is open.
-		if err := w.setSynchronous(apart, "NORMAL"); err != nil {
-			w.drop()
-			return err
-		}
-	}
 	defer func() {
 		if open {
 			// When SQLite has rolled back by itself this fails, and the connection goes.
 			_, rerr := w.conn.ExecContext(apart, `ROLLBACK`)
 			sound = sound && rerr == nil
 		}
-		if sound && d == lazy {
-			sound = w.setSynchronous(apart, "FULL") == nil
-		}
 		if !sound {
 			w.drop()
 		}
 	}()
 	if err := w.begin(ctx); err != nil {
-		return fmt.Errorf("begin to write: %w", w.kind.fault(err))
+		return nil, false, fmt.Errorf("begin to write: %w", w.kind.fault(err))
 	}
 	commit, err := fn(w.conn)
 	if err != nil || !commit {
 		sound = !errors.Is(w.kind.fault(err), access.ErrUnavailable)
-		return err
+		return nil, false, err
 	}
 	if _, err := w.stmt.commit.ExecContext(apart); err != nil {
 		if w.kind.unknown(err) {
-			return fmt.Errorf("commit: %w: %w", access.ErrOutcomeUnknown, err)
+			return nil, false, fmt.Errorf("commit: %w: %w", access.ErrOutcomeUnknown, err)
 		}
-		return fmt.Errorf("commit: %w", w.kind.fault(err))
+		return nil, false, fmt.Errorf("commit: %w", w.kind.fault(err))
 	}
 	open = false
+	landed()
+	log = w.wal
 	sound = w.count(apart) == nil
-	return nil
+	return log, true, nil
 }
 
-// enter waits for the turn, and makes sure that there is a connection.
+// enter waits for the turn, and makes sure that there is something to write to.
 func (w *writer) enter(ctx context.Context) error {
 	select {
 	case w.turn <- struct{}{}:
@@ -181,13 +195,21 @@ func (w *writer) enter(ctx context.Context) error {
 			return fmt.Errorf("wait for the writer: %w", w.kind.fault(ctx.Err()))
 		}
 	}
+	err := w.ready(ctx)
+	if err != nil {
+		<-w.turn
+	}
+	return err
+}
+
+// ready makes sure that there is a connection, and nothing in doubt. The turn is held.
+func (w *writer) ready(ctx context.Context) error {
 	if w.conn == nil {
 		if err := w.open(ctx); err != nil {
-			<-w.turn
 			return err
 		}
 	}
-	return nil
+	return w.secure(ctx)
 }
 
 // turned runs fn while nobody writes, outside of a transaction.
@@ -231,13 +253,6 @@ func (w *writer) count(ctx context.Context) error {
 	})
 }
 
-func (w *writer) setSynchronous(ctx context.Context, to string) error {
-	if _, err := w.conn.ExecContext(ctx, `PRAGMA synchronous = `+to); err != nil {
-		return fmt.Errorf("set synchronous: %w", w.kind.fault(err))
-	}
-	return nil
-}
-
 // open makes the connection and prepares what each batch of events uses.
 func (w *writer) open(ctx context.Context) error {
 	c, err := w.db.Conn(ctx)
@@ -248,6 +263,14 @@ func (w *writer) open(ctx context.Context) error {
 	if err := errors.Join(w.stmt.prepare(ctx, c), w.waitHere(ctx)); err != nil {
 		w.drop()
 		return fmt.Errorf("prepare to write: %w", w.kind.fault(err))
+	}
+	if _, err := c.ExecContext(ctx, `SELECT 1 FROM sqlite_schema`); err != nil { // the first look into the file makes its log
+		w.drop()
+		return fmt.Errorf("prepare to write: %w", w.kind.fault(err))
+	}
+	if w.wal, err = openWAL(w.path); err != nil {
+		w.drop()
+		return fmt.Errorf("open the write-ahead log: %w", unavailable(err))
 	}
 	return nil
 }
@@ -301,8 +324,9 @@ func (w *writer) drop() {
 	w.kept = nil
 	w.stmt.close()
 	w.stmt = batchStatements{}
+	w.wal.close()
 	w.conn.Close() //nolint:errcheck // it goes back to a pool that is told below not to keep it
-	w.conn, w.told, w.wrote = nil, false, 0
+	w.conn, w.wal, w.told, w.wrote = nil, nil, false, 0
 	// The pool keeps at most one idle connection: this one. Take it out.
 	w.db.SetMaxIdleConns(0)
 	w.db.SetMaxIdleConns(1)

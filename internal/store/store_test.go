@@ -385,7 +385,7 @@ func TestSQLiteSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "1", "query_only": "0"} // it asks again itself
+	want := map[string]string{"journal_mode": "wal", "synchronous": "1", "foreign_keys": "1", "busy_timeout": "1", "query_only": "0"} // it asks again itself
 	if d := cmp.Diff(want, writer); d != "" {
 		t.Errorf("the writer's settings, want (-), got (+):\n%s", d)
 	}

@@ -1,0 +1,25 @@
+package store
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// syncData waits until what was written to a file is on the disk: its data, and its length, but not its times.
+func syncData(f *os.File) error {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = c.Control(func(fd uintptr) {
+		for failed = unix.EINTR; failed == unix.EINTR; { //nolint:errorlint // an Errno as it comes
+			failed = unix.Fdatasync(int(fd))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("fdatasync", failed)
+}

@@ -1,0 +1,122 @@
+package store_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/storetest"
+)
+
+// TestCommitWaitsForTheDisk: no commit returns before a sync that began after it, a change neither, and meanwhile others write.
+func TestCommitWaitsForTheDisk(t *testing.T) {
+	s := storetest.Open(t, store.SQLite)
+	one, two := mustClaim(t, s), mustClaim(t, s)
+	mark, err := s.PolicyMark(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting, goOn := make(chan struct{}, 3), make(chan struct{})
+	store.WatchSyncs(s, func(do func() error) error {
+		waiting <- struct{}{}
+		<-goOn
+		return do()
+	})
+	ended := make(chan error, 3)
+	for i, writer := range []int64{one, two} {
+		go func() {
+			landed, err := s.AppendBatch(t.Context(), writer, 1, batchOf(mark, string(rune('a'+i))))
+			if !landed && err == nil {
+				err = errors.New("it did not land")
+			}
+			ended <- err
+		}()
+		<-waiting // the second one is written while the first waits for the disk
+	}
+	go func() {
+		_, _, err := s.Change(t.Context(), access.Actor{}, func(tx *store.Tx) error {
+			return tx.Record(access.ObjectSite, 1, "test", nil, nil)
+		})
+		ended <- err
+	}()
+	<-waiting
+	select {
+	case err := <-ended:
+		t.Fatalf("a commit returned (%v) before the disk had it", err)
+	default:
+	}
+	if ids := requestIDs(t, s); ids != "ab" {
+		t.Errorf("others see the events %q, want a and b", ids)
+	}
+	close(goOn)
+	for range 3 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestSyncThatFails: nobody knows what became of that batch; nothing is written after it until the log was written and synced once more; and then
+// all is as if the disk had been slow.
+func TestSyncThatFails(t *testing.T) {
+	db := storetest.New(t, store.SQLite)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	lane := mustClaim(t, s)
+	mark, err := s.PolicyMark(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, s, lane, 1, batchOf(mark, "a"))
+
+	var failures, syncs atomic.Int64
+	failures.Store(2)
+	store.WatchSyncs(s, func(do func() error) error {
+		syncs.Add(1)
+		if failures.Add(-1) >= 0 {
+			return syscall.EIO
+		}
+		return do()
+	})
+	if landed, err := s.AppendBatch(t.Context(), lane, 2, batchOf(mark, "b")); landed || !errors.Is(err, access.ErrOutcomeUnknown) || !errors.Is(err, syscall.EIO) {
+		t.Fatalf("AppendBatch = %v, %v; want an unknown outcome, because of EIO", landed, err)
+	}
+	before, err := os.ReadFile(db.DSN + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := mustClaimFails(t, s) // the second failure is that of the log that was written again
+	if other != 0 || syncs.Load() != 2 {
+		t.Errorf("a lane was claimed (%d) after %d syncs, want none after 2 that failed", other, syncs.Load())
+	}
+	if landed, count, err := s.FenceBatch(t.Context(), lane, 2); !landed || count != 1 || err != nil {
+		t.Errorf("FenceBatch = %v, %d, %v; want the one event to have landed", landed, count, err)
+	}
+	if n := syncs.Load(); n != 4 {
+		t.Errorf("%d syncs, want one more of the log that was written again, and one of the fence", n)
+	}
+	after, err := os.ReadFile(db.DSN + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.HasPrefix(after, before) {
+		t.Error("writing the log over itself has changed it")
+	}
+	if ids := requestIDs(t, s); ids != "ab" {
+		t.Errorf("the events are %q, want a and b", ids)
+	}
+}
+
+// mustClaimFails is 0, or the lane that was claimed although it cannot.
+func mustClaimFails(t *testing.T, s *store.Store) int64 {
+	t.Helper()
+	id, err := s.ClaimWriter(t.Context())
+	if err != nil && !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("ClaimWriter: %v, want it to be unavailable", err)
+	}
+	return id
+}
