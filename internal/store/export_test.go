@@ -97,3 +97,6 @@ func InsertEvent(tx *Tx, e *access.Event) error {
 func WatchSyncs(s *Store, sync func(do func() error) error) {
 	s.write.syncing = func(l *wal) error { return sync(func() error { return l.sync() }) }
 }
+
+// SetCheckpointPages lets a checkpoint follow after so many pages. Nobody may write meanwhile.
+func SetCheckpointPages(s *Store, n int64) { s.write.enough = n }

@@ -82,7 +82,7 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 		return err
 	}
 	w.SetMaxOpenConns(1)
-	s.write = &writer{db: w, path: path, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), syncing: (*wal).sync}
+	s.write = &writer{db: w, path: path, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), syncing: (*wal).sync, enough: checkpointPages}
 	// The writer comes first: it is what turns the journal of a new file into a WAL.
 	if err := s.write.do(ctx, durable, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
 		return errors.Join(err, s.write.close())
@@ -116,6 +116,7 @@ type writer struct {
 	told   bool         // the connection knows that
 	wrote  int          // pages that the connection has written to the WAL
 	pages  atomic.Int64 // pages written since the last checkpoint
+	enough int64        // pages for a checkpoint
 	filled chan struct{}
 }
 
@@ -242,7 +243,7 @@ func (w *writer) count(ctx context.Context) error {
 			return fmt.Errorf("the driver's connection is a %T", dc)
 		}
 		wrote, _, err := c.Status(sqlite.DBStatusCacheWrite, false)
-		if w.pages.Add(int64(wrote-w.wrote)) >= checkpointPages {
+		if w.pages.Add(int64(wrote-w.wrote)) >= w.enough {
 			select {
 			case w.filled <- struct{}{}:
 			default:

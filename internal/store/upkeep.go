@@ -90,7 +90,7 @@ const (
 // meanwhile appends more; the rest, which are few, in its turn: only when none is left does the writer begin at the head of the
 // WAL again, instead of making it longer for ever. A reader that stays long keeps pages back; the next step takes them.
 func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
-	if s.write.pages.Load() < checkpointPages {
+	if s.write.pages.Load() < s.write.enough {
 		return false, nil
 	}
 	const passive = `PRAGMA wal_checkpoint(PASSIVE)`

@@ -35,6 +35,7 @@ func eventually(t *testing.T, what string, so func() bool) {
 func TestWALStaysShort(t *testing.T) {
 	db := storetest.New(t, store.SQLite)
 	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	store.SetCheckpointPages(s, 256)
 	g := &bustle{mark: mustMark(t, s)}
 	lane, seq := mustClaim(t, s), int64(0)
 	write := func(batches int) {
