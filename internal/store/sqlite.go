@@ -82,7 +82,7 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 		return err
 	}
 	w.SetMaxOpenConns(1)
-	s.write = &writer{db: w, path: path, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), syncing: (*wal).sync, enough: checkpointPages}
+	s.write = &writer{db: w, path: path, bare: s.opt.Building, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), syncing: (*wal).sync, enough: checkpointPages}
 	// The writer comes first: it is what turns the journal of a new file into a WAL.
 	if err := s.write.do(ctx, durable, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
 		return errors.Join(err, s.write.close())
@@ -103,7 +103,8 @@ type writer struct {
 	kind dialect
 	turn chan struct{} // holds a token while somebody writes
 	conn *sql.Conn     // nil before the first turn and after a failure that leaves doubts about it
-	wal  *wal          // comes and goes with conn; nil where the file has none
+	wal  *wal          // comes and goes with conn
+	bare bool          // the file is built without one, and nothing of it is durable
 
 	syncing  func(*wal) error // waits for the disk
 	doubtful atomic.Bool      // a sync has failed: what it was for is not known to be on the disk
@@ -261,13 +262,13 @@ func (w *writer) open(ctx context.Context) error {
 		return fmt.Errorf("connect: %w", w.kind.fault(err))
 	}
 	w.conn = c
-	if err := errors.Join(w.stmt.prepare(ctx, c), w.waitHere(ctx)); err != nil {
+	_, looked := c.ExecContext(ctx, `SELECT 1 FROM sqlite_schema`) // the first look into a file makes its log
+	if err := errors.Join(w.stmt.prepare(ctx, c), w.waitHere(ctx), looked); err != nil {
 		w.drop()
 		return fmt.Errorf("prepare to write: %w", w.kind.fault(err))
 	}
-	if _, err := c.ExecContext(ctx, `SELECT 1 FROM sqlite_schema`); err != nil { // the first look into the file makes its log
-		w.drop()
-		return fmt.Errorf("prepare to write: %w", w.kind.fault(err))
+	if w.bare {
+		return nil
 	}
 	if w.wal, err = openWAL(w.path); err != nil {
 		w.drop()

@@ -18,7 +18,7 @@ import (
 // for as long as a connection is open, and the writer's connection outlives its wal.
 type wal struct{ file *os.File }
 
-// openWAL opens the log of a database that somebody has open. It is nil where there is none: a file that is built without.
+// openWAL opens the log of a database that somebody has open.
 func openWAL(database string) (*wal, error) {
 	path, err := filepath.EvalSymlinks(database) // SQLite keeps the log beside the file itself
 	if err != nil {
@@ -26,7 +26,7 @@ func openWAL(database string) (*wal, error) {
 	}
 	f, err := os.OpenFile(path+"-wal", os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil, fmt.Errorf("%w: SQLite keeps no such log on this file system; put the database on a local one", err)
 	}
 	if err != nil {
 		return nil, err
