@@ -16,11 +16,14 @@ import (
 //   - While a handler works, net/http reads on, in a goroutine of its own, to learn whether the client has gone. That read (it is the only
 //     one of a single byte) is put off until the handler has worked for a while, which verify hardly ever does.
 //   - It remembers what the connection is doing, so that no table of all connections is written to twice a request.
+//   - What was read of it before net/http got it comes first (plainloop.go).
 //
 // Should net/http change its ways, all that is lost is the saving.
 type conn struct {
 	net.Conn
 	state atomic.Int32 // the http.ConnState
+	own   atomic.Bool  // plainConn reads it, not net/http
+	ahead []byte       // what is read next, before anything that the socket has
 
 	mu          sync.Mutex
 	wake        sync.Cond // what a read that was put off waits for
@@ -81,12 +84,22 @@ func (d *deadline) passed(arm func(time.Time) error) (bool, error) {
 
 // Read reads from the client.
 func (c *conn) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		return takeAhead(&c.ahead, p), nil
+	}
 	if len(p) == 1 {
 		if err := c.putOff(); err != nil {
 			return 0, err
 		}
 	}
 	return c.use(&c.read, c.Conn.SetReadDeadline, p, c.Conn.Read)
+}
+
+// takeAhead moves to p what fits of what was read ahead.
+func takeAhead(ahead *[]byte, p []byte) int {
+	n := copy(p, *ahead)
+	*ahead = (*ahead)[n:]
+	return n
 }
 
 // Write writes to the client.
@@ -206,7 +219,32 @@ type connections struct {
 	all map[*conn]struct{}
 }
 
-// note is told by net/http what becomes of a connection.
+// work is called when a request was read. It reports false if the drain has let the connection go.
+func (c *conn) work() bool {
+	for {
+		state := c.state.Load()
+		if http.ConnState(state) == http.StateClosed {
+			return false
+		}
+		if c.state.CompareAndSwap(state, int32(http.StateActive)) {
+			return true
+		}
+	}
+}
+
+// rest is called when a request was answered and no other one is at hand.
+func (c *conn) rest() { c.state.Store(int32(http.StateIdle)) }
+
+// letGo closes the connection if it does nothing.
+func (c *conn) letGo() {
+	for _, state := range []http.ConnState{http.StateNew, http.StateIdle} {
+		if c.state.CompareAndSwap(int32(state), int32(http.StateClosed)) {
+			_ = c.Close()
+		}
+	}
+}
+
+// note is told what becomes of a connection, by net/http if that has it.
 func (s *connections) note(nc net.Conn, state http.ConnState) {
 	if wrapped, ok := nc.(interface{ NetConn() net.Conn }); ok { // of TLS
 		nc = wrapped.NetConn()
@@ -251,6 +289,30 @@ func (s *connections) look(done <-chan struct{}) {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// letGo closes those of the connections that net/http does not know and that do nothing.
+func (s *connections) letGo() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		if c.own.Load() {
+			c.letGo()
+		}
+	}
+}
+
+// cut closes all connections that net/http does not know, and reports whether any was still answered.
+func (s *connections) cut() (any bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		if c.own.Load() {
+			any = any || http.ConnState(c.state.Load()) == http.StateActive
+			_ = c.Close()
+		}
+	}
+	return any
 }
 
 // busy counts connections that are answered, and those that have not asked anything yet.
