@@ -157,6 +157,9 @@ func (p *plainConn) next() (size int, v verdict) {
 			p.to = copy(p.buf[:], p.buf[p.from:p.to])
 			p.from = 0
 		}
+		if p.to == len(p.buf) {
+			return 0, foreign // too long
+		}
 		n, err := p.conn.Read(p.buf[p.to:])
 		p.to += n
 		switch {
@@ -184,19 +187,8 @@ func (p *plainConn) begun() bool {
 // exchange lets the handlers answer the request that begins at from, as net/http would. It reports whether another one may follow.
 func (p *plainConn) exchange(size int) (keep bool) {
 	_ = p.base.SetWriteDeadline(time.Now().Add(p.s.http.WriteTimeout))
-	h := &p.head
-	h.fill(p.header)
-	p.url = url.URL{Path: h.route.path}
-	p.req = http.Request{
-		Method: http.MethodPost, URL: &p.url, RequestURI: h.route.path, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: p.header,
-		Body: http.NoBody, ContentLength: int64(h.length), Close: h.close, Host: h.host, RemoteAddr: p.remote, TLS: p.state,
-	}
-	if h.length > 0 {
-		p.body = plainBody{left: p.buf[p.from+size-h.length : p.from+size]}
-		p.req.Body = &p.body
-	}
-	p.answer.begin(h.close)
-	p.s.ServeHTTP(&p.answer, &p.req)
+	p.answer.begin(p.head.close)
+	p.s.ServeHTTP(&p.answer, p.request(p.buf[p.from:p.from+size]))
 	p.body.closed = true
 	now := time.Now()
 	text, keep := p.answer.end(now)
@@ -205,6 +197,22 @@ func (p *plainConn) exchange(size int) (keep bool) {
 	}
 	_ = p.base.SetReadDeadline(now.Add(p.s.http.IdleTimeout))
 	return keep
+}
+
+// request makes of a plain request, whose head was read, what net/http would make of it.
+func (p *plainConn) request(data []byte) *http.Request {
+	h := &p.head
+	h.fill(p.header)
+	p.url = url.URL{Path: h.route.path}
+	p.req = http.Request{
+		Method: http.MethodPost, URL: &p.url, RequestURI: h.route.path, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: p.header,
+		Body: http.NoBody, ContentLength: int64(h.length), Close: h.close, Host: h.host, RemoteAddr: p.remote, TLS: p.state,
+	}
+	if h.length > 0 {
+		p.body = plainBody{left: data[len(data)-h.length:]}
+		p.req.Body = &p.body
+	}
+	return &p.req
 }
 
 // rest is the connection with what was read of it and not answered.
