@@ -235,12 +235,13 @@ func (c *conn) work() bool {
 // rest is called when a request was answered and no other one is at hand.
 func (c *conn) rest() { c.state.Store(int32(http.StateIdle)) }
 
-// letGo closes the connection if it does nothing.
+// letGo ends the connection if it does nothing.
 func (c *conn) letGo() {
-	for _, state := range []http.ConnState{http.StateNew, http.StateIdle} {
-		if c.state.CompareAndSwap(int32(state), int32(http.StateClosed)) {
-			_ = c.Close()
-		}
+	if c.state.CompareAndSwap(int32(http.StateNew), int32(http.StateClosed)) {
+		_ = c.Close()
+	}
+	if c.state.CompareAndSwap(int32(http.StateIdle), int32(http.StateClosed)) {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // whoever reads it closes it, with TLS' last word if that is spoken
 	}
 }
 
@@ -291,7 +292,7 @@ func (s *connections) look(done <-chan struct{}) {
 	}
 }
 
-// letGo closes those of the connections that net/http does not know and that do nothing.
+// letGo ends those of the connections that net/http does not know and that do nothing.
 func (s *connections) letGo() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -315,13 +316,13 @@ func (s *connections) cut() (any bool) {
 	return any
 }
 
-// busy counts connections that are answered, and those that have not asked anything yet.
+// busy counts connections that are answered or were let go and are not yet closed, and those that have not asked anything yet.
 func (s *connections) busy() (active, fresh int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.all {
 		switch http.ConnState(c.state.Load()) {
-		case http.StateActive:
+		case http.StateActive, http.StateClosed:
 			active++
 		case http.StateNew:
 			fresh++

@@ -65,21 +65,25 @@ func (s *Server) secured(c *conn) net.Conn {
 
 // leave leaves a connection to net/http.
 func (s *Server) leave(gate *drainListener, base *conn, c net.Conn) {
-	if base.own.Load() && !base.work() { // from here on it is under way, until net/http says what it is
-		_ = base.Close()
-		s.conns.note(base, http.StateClosed)
-		return
+	if base.work() { // from here on it is under way, until net/http says what it is
+		base.own.Store(false)
+		_ = base.SetDeadline(time.Time{})
+		if gate.give(c) {
+			return
+		}
 	}
-	base.own.Store(false)
-	_ = base.SetDeadline(time.Time{})
-	if !gate.give(c) {
-		_ = c.Close()
-		s.conns.note(base, http.StateClosed)
-	}
+	s.end(base, c)
+}
+
+// end closes a connection that net/http does not have.
+func (s *Server) end(base *conn, c net.Conn) {
+	_ = c.Close()
+	s.conns.note(base, http.StateClosed)
 }
 
 // servePlain answers a connection's requests as long as they are plain.
 func (s *Server) servePlain(base *conn, gate *drainListener) {
+	c := s.secured(base)
 	var rest net.Conn
 	defer func() {
 		if e := recover(); e != nil && e != http.ErrAbortHandler { //nolint:errorlint // a sentinel that is panicked with as it is
@@ -89,15 +93,13 @@ func (s *Server) servePlain(base *conn, gate *drainListener) {
 			s.leave(gate, base, rest)
 			return
 		}
-		_ = base.Close()
-		s.conns.note(base, http.StateClosed)
+		s.end(base, c)
 	}()
-	rest = s.answerPlain(base)
+	rest = s.answerPlain(base, c)
 }
 
 // answerPlain returns what is left to net/http, or nil when the connection is to be closed.
-func (s *Server) answerPlain(base *conn) (rest net.Conn) {
-	c := s.secured(base)
+func (s *Server) answerPlain(base *conn, c net.Conn) (rest net.Conn) {
 	var state *tls.ConnectionState
 	if secured, ok := c.(*tls.Conn); ok {
 		_ = base.SetDeadline(time.Now().Add(min(s.http.ReadHeaderTimeout, s.http.ReadTimeout, s.http.WriteTimeout)))
