@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -76,20 +75,14 @@ func BenchmarkExchange(b *testing.B) {
 
 // exchanger starts s, and returns what sends a request on a connection that is kept, and waits for the answer.
 func exchanger(t testing.TB, s *Server) func() {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx, l) }()
-	c, err := net.Dial("tcp", l.Addr().String())
+	address, drain, ended := serveOn(t, s)
+	c, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = c.Close()
-		stop()
+		drain()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}

@@ -28,9 +28,10 @@ type conn struct {
 	mu          sync.Mutex
 	wake        sync.Cond // what a read that was put off waits for
 	read, write deadline
-	waiting     bool // a read was put off
-	stale       bool // and it was when the connections were last looked through
-	due         bool // it is to be made now
+	late        time.Duration // how long the first request that net/http reads was waited for before
+	waiting     bool          // a read was put off
+	stale       bool          // and it was when the connections were last looked through
+	due         bool          // it is to be made now
 	closed      bool
 }
 
@@ -172,6 +173,9 @@ func (c *conn) hurry() {
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !t.IsZero() {
+		t = t.Add(-c.late)
+	}
 	if c.waiting {
 		c.read.want = t
 		c.wake.Signal()
@@ -232,6 +236,13 @@ func (c *conn) work() bool {
 	}
 }
 
+// isLate tells how long a request was waited for before net/http gets the connection: its time to read that request is shorter by so much.
+func (c *conn) isLate(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late = by
+}
+
 // rest is called when a request was answered and no other one is at hand.
 func (c *conn) rest() { c.state.Store(int32(http.StateIdle)) }
 
@@ -260,6 +271,8 @@ func (s *connections) note(nc net.Conn, state http.ConnState) {
 		s.mu.Lock()
 		s.all[c] = struct{}{}
 		s.mu.Unlock()
+	case http.StateActive: // the head was read, and the deadline of the body is set
+		c.isLate(0)
 	case http.StateClosed, http.StateHijacked:
 		s.mu.Lock()
 		delete(s.all, c)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// plainPatience is how long the rest of a request is waited for that has begun to be plain. Then net/http waits, as long as it does for anybody.
+// plainPatience is how long the rest of a request is waited for that has begun to be plain. Then net/http waits.
 const plainPatience = 500 * time.Millisecond
 
 // plainConn answers the plain requests of a connection, until something else comes: that and all that follows it is left to net/http. It lives
@@ -22,8 +22,9 @@ type plainConn struct {
 	state    *tls.ConnectionState // nil = plain HTTP
 	remote   string
 	buf      [plainRoom]byte
-	from, to int  // the part of buf that was read and not yet answered
-	kept     bool // a request was answered, and the next has not begun
+	from, to int       // the part of buf that was read and not yet answered
+	kept     bool      // a request was answered, and the next has not begun
+	since    time.Time // when net/http would have begun to wait for the next request; zero = not waiting
 
 	head   plainHead
 	req    http.Request
@@ -67,7 +68,6 @@ func (s *Server) secured(c *conn) net.Conn {
 func (s *Server) leave(gate *drainListener, base *conn, c net.Conn) {
 	if base.work() { // from here on it is under way, until net/http says what it is
 		base.own.Store(false)
-		_ = base.SetDeadline(time.Time{})
 		if gate.give(c) {
 			return
 		}
@@ -122,7 +122,8 @@ func (s *Server) answerPlain(base *conn, c net.Conn) (rest net.Conn) {
 
 // serve answers until the connection is to be closed (nil), or left to net/http.
 func (p *plainConn) serve() (rest net.Conn) {
-	_ = p.base.SetReadDeadline(time.Now().Add(p.s.http.ReadHeaderTimeout))
+	p.since = time.Now()
+	_ = p.base.SetReadDeadline(p.since.Add(p.s.http.ReadHeaderTimeout))
 	for {
 		size, v := p.next()
 		switch {
@@ -135,7 +136,7 @@ func (p *plainConn) serve() (rest net.Conn) {
 			return nil
 		}
 		p.from += size
-		p.kept = true
+		p.kept, p.since = true, time.Time{}
 	}
 }
 
@@ -150,7 +151,11 @@ func (p *plainConn) next() (size int, v verdict) {
 			}
 			if !waiting {
 				waiting = true
-				_ = p.base.SetReadDeadline(time.Now().Add(min(plainPatience, p.s.http.ReadHeaderTimeout)))
+				now := time.Now()
+				if p.since.IsZero() {
+					p.since = now
+				}
+				_ = p.base.SetReadDeadline(now.Add(min(plainPatience, p.s.http.ReadHeaderTimeout-now.Sub(p.since))))
 			}
 		} else if http.ConnState(p.base.state.Load()) == http.StateActive {
 			p.base.rest()
@@ -219,6 +224,10 @@ func (p *plainConn) request(data []byte) *http.Request {
 
 // rest is the connection with what was read of it and not answered.
 func (p *plainConn) rest() net.Conn {
+	if !p.since.IsZero() {
+		p.base.isLate(time.Since(p.since))
+	}
+	_ = p.base.SetDeadline(time.Time{})
 	ahead := append([]byte(nil), p.buf[p.from:p.to]...)
 	if secured, ok := p.conn.(*tls.Conn); ok {
 		return &tlsAhead{Conn: secured, ahead: ahead}

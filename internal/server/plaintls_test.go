@@ -33,13 +33,15 @@ func TestPlainOverTLS(t *testing.T) {
 	var plainly atomic.Int64
 	inner := echo(&plainly)
 	log := new(lockedBuffer)
-	at := running(t, Config{TLS: serverTLS, Plain: []string{"/plain"}, Logger: slog.New(NewLogHandler(log, JSONLog, slog.LevelDebug)),
+	at := running(t, Config{
+		TLS: serverTLS, Plain: []string{"/plain"}, Logger: slog.New(NewLogHandler(log, JSONLog, slog.LevelDebug)),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.TLS == nil || !r.TLS.HandshakeComplete || r.Header.Get("X-Forwarded-Proto") != "https" {
 				t.Errorf("%s %s %s: TLS is %+v, X-Forwarded-Proto %q", r.Method, r.URL, r.Proto, r.TLS, r.Header.Get("X-Forwarded-Proto"))
 			}
 			inner.ServeHTTP(w, r)
-		})})
+		}),
+	})
 
 	// One connection, first plain, then not.
 	for _, protos := range [][]string{nil, {"http/1.1"}} {
