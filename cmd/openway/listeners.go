@@ -127,11 +127,13 @@ func (s serving) fronts(ctx context.Context, site doors, in *installation, numbe
 		case mainListener:
 			f.says, c.Handler, c.Allowed = "listening", site, site.Methods
 			c.AllowedHosts, c.CORSOrigins, c.TLS = s.plan.hosts, s.plan.origins, s.https.tls
+			c.Plain = []string{api.PathVerify}
 			c.HTTPS = s.plan.publicURL != nil && s.plan.publicURL.Scheme == "https"
 		case plainListener:
 			f.says, c.Handler, c.AllowedHosts = "redirecting to HTTPS", s.https.plain(s.plan.publicURL, all[0].at.Addr()), s.plan.hosts
 		case gateListener: // any host: controllers are given addresses
 			f.says, c.Handler, c.Allowed = "answering gates without HTTPS", onlyVerify(site.api), methodsAt(api.PathVerify, site.api.Methods(api.PathVerify)...)
+			c.Plain = []string{api.PathVerify}
 		case metricsListener:
 			f.says, c.Handler, c.Quiet = "showing metrics", metricsPage(numbers, site.api.Error), true
 			c.Allowed = methodsAt("/metrics", http.MethodGet, http.MethodHead)

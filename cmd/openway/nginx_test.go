@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/openway-access/openway/internal/server"
 )
 
 // nginx is a running one, with ops/nginx/conf.d/app.conf and nothing changed in it but addresses and paths.
@@ -288,6 +291,45 @@ func TestBehindNginxThatIsNotTrusted(t *testing.T) {
 		t.Errorf("HSTS is %q, want it once", got)
 	}
 	p.log.await(t, 0, "X-Forwarded-For from an address that is not in OPENWAY_TRUSTED_PROXIES is ignored")
+}
+
+// What gates ask reaches openway on connections that carry nothing else, in the form that it reads without net/http.
+func TestNginxAsksPlainly(t *testing.T) {
+	var plainly, others atomic.Int64
+	front, err := server.New(server.Config{Plain: []string{verifyURL}, DrainGrace: time.Millisecond, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(http.ServerContextKey) == nil { // which net/http sets
+			plainly.Add(1)
+		} else {
+			others.Add(1)
+		}
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- front.Serve(ctx, l) }()
+	n := startNginx(t, l.Addr().String())
+	client := n.client(true)
+	const each = 10
+	for range each {
+		for path, method := range map[string]string{verifyURL: "POST", "/docs/": "GET", "/api/v1/auth/token": "POST"} {
+			if a := send(t, client, method, "https://"+n.https+path, annasQuestion); a.StatusCode != 200 {
+				t.Errorf("%s: %d", path, a.StatusCode)
+			}
+		}
+	}
+	if plainly.Load() != each || others.Load() != 2*each {
+		t.Errorf("%d requests came plainly and %d otherwise, want the %d of gates and the %d others", plainly.Load(), others.Load(), each, 2*each)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 // nginx keeps its connections to openway open from one request to the next.

@@ -1,10 +1,13 @@
 package server
 
 import (
+	"bytes"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
 )
 
 // deaf is a ResponseWriter that costs nothing.
@@ -29,9 +32,9 @@ func benchmarkChain(b *testing.B, s *Server) {
 	}
 }
 
-func chain(b testing.TB, log *slog.Logger) *Server {
+func chain(b testing.TB, log *slog.Logger, paths ...string) *Server {
 	s, err := New(Config{
-		Logger: log, AllowedHosts: []string{"access.example.org"}, CORSOrigins: []string{"https://app.example.org"},
+		Logger: log, Plain: paths, DrainGrace: time.Millisecond, AllowedHosts: []string{"access.example.org"}, CORSOrigins: []string{"https://app.example.org"},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }),
 	})
 	if err != nil {
@@ -53,5 +56,55 @@ func TestChainAllocations(t *testing.T) {
 		s.ServeHTTP(w, r)
 	}); n > 1 { // the client's address as text
 		t.Errorf("the chain makes %.0f allocations around a handler, want at most 1", n)
+	}
+}
+
+// BenchmarkExchange is a whole exchange on a kept connection, both ends and the sockets between them included.
+func BenchmarkExchange(b *testing.B) {
+	for name, paths := range map[string][]string{"net/http": {}, "plain": {"/api/v1/access/verify"}} {
+		b.Run(name, func(b *testing.B) {
+			s := chain(b, nil, paths...)
+			exchange := exchanger(b, s)
+			b.ReportAllocs()
+			for b.Loop() {
+				exchange()
+			}
+		})
+	}
+}
+
+// exchanger starts s, and returns what sends a request on a connection that is kept, and waits for the answer.
+func exchanger(t testing.TB, s *Server) func() {
+	address, drain, ended := serveOn(t, s)
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Close()
+		drain()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	request := []byte("POST /api/v1/access/verify HTTP/1.1\r\nHost: access.example.org\r\nUser-Agent: wrk\r\nContent-Type: application/json\r\n" +
+		"X-Request-ID: 0f8fad5b\r\nContent-Length: 2\r\n\r\n{}")
+	answer := make([]byte, 4<<10)
+	return func() {
+		if _, err := c.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		n, err := c.Read(answer)
+		if err != nil || !bytes.HasPrefix(answer[:n], []byte("HTTP/1.1 200 OK\r\n")) || !bytes.HasSuffix(answer[:n], []byte("\r\n\r\n")) {
+			t.Fatalf("got %q, %v", answer[:n], err)
+		}
+	}
+}
+
+// An exchange costs next to nothing around its handler.
+func TestExchangeAllocations(t *testing.T) {
+	exchange := exchanger(t, chain(t, nil, "/api/v1/access/verify"))
+	if n := testing.AllocsPerRun(200, exchange); n > 1 {
+		t.Errorf("an exchange makes %.0f allocations around a handler, want at most 1: the client's address as text", n)
 	}
 }

@@ -16,18 +16,22 @@ import (
 //   - While a handler works, net/http reads on, in a goroutine of its own, to learn whether the client has gone. That read (it is the only
 //     one of a single byte) is put off until the handler has worked for a while, which verify hardly ever does.
 //   - It remembers what the connection is doing, so that no table of all connections is written to twice a request.
+//   - What was read of it before net/http got it comes first (plainloop.go).
 //
 // Should net/http change its ways, all that is lost is the saving.
 type conn struct {
 	net.Conn
 	state atomic.Int32 // the http.ConnState
+	own   atomic.Bool  // plainConn reads it, not net/http
+	ahead []byte       // what is read next, before anything that the socket has
 
 	mu          sync.Mutex
 	wake        sync.Cond // what a read that was put off waits for
 	read, write deadline
-	waiting     bool // a read was put off
-	stale       bool // and it was when the connections were last looked through
-	due         bool // it is to be made now
+	late        time.Duration // how long the first request that net/http reads was waited for before
+	waiting     bool          // a read was put off
+	stale       bool          // and it was when the connections were last looked through
+	due         bool          // it is to be made now
 	closed      bool
 }
 
@@ -81,12 +85,22 @@ func (d *deadline) passed(arm func(time.Time) error) (bool, error) {
 
 // Read reads from the client.
 func (c *conn) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		return takeAhead(&c.ahead, p), nil
+	}
 	if len(p) == 1 {
 		if err := c.putOff(); err != nil {
 			return 0, err
 		}
 	}
 	return c.use(&c.read, c.Conn.SetReadDeadline, p, c.Conn.Read)
+}
+
+// takeAhead moves to p what fits of what was read ahead.
+func takeAhead(ahead *[]byte, p []byte) int {
+	n := copy(p, *ahead)
+	*ahead = (*ahead)[n:]
+	return n
 }
 
 // Write writes to the client.
@@ -159,6 +173,9 @@ func (c *conn) hurry() {
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !t.IsZero() {
+		t = t.Add(-c.late)
+	}
 	if c.waiting {
 		c.read.want = t
 		c.wake.Signal()
@@ -206,7 +223,40 @@ type connections struct {
 	all map[*conn]struct{}
 }
 
-// note is told by net/http what becomes of a connection.
+// work is called when a request was read. It reports false if the drain has let the connection go.
+func (c *conn) work() bool {
+	for {
+		state := c.state.Load()
+		if http.ConnState(state) == http.StateClosed {
+			return false
+		}
+		if c.state.CompareAndSwap(state, int32(http.StateActive)) {
+			return true
+		}
+	}
+}
+
+// isLate tells how long a request was waited for before net/http gets the connection: its time to read that request is shorter by so much.
+func (c *conn) isLate(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late = by
+}
+
+// rest is called when a request was answered and no other one is at hand.
+func (c *conn) rest() { c.state.Store(int32(http.StateIdle)) }
+
+// letGo ends the connection if it does nothing.
+func (c *conn) letGo() {
+	if c.state.CompareAndSwap(int32(http.StateNew), int32(http.StateClosed)) {
+		_ = c.Close()
+	}
+	if c.state.CompareAndSwap(int32(http.StateIdle), int32(http.StateClosed)) {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // whoever reads it closes it, with TLS' last word if that is spoken
+	}
+}
+
+// note is told what becomes of a connection, by net/http if that has it.
 func (s *connections) note(nc net.Conn, state http.ConnState) {
 	if wrapped, ok := nc.(interface{ NetConn() net.Conn }); ok { // of TLS
 		nc = wrapped.NetConn()
@@ -221,6 +271,8 @@ func (s *connections) note(nc net.Conn, state http.ConnState) {
 		s.mu.Lock()
 		s.all[c] = struct{}{}
 		s.mu.Unlock()
+	case http.StateActive: // the head was read, and the deadline of the body is set
+		c.isLate(0)
 	case http.StateClosed, http.StateHijacked:
 		s.mu.Lock()
 		delete(s.all, c)
@@ -253,13 +305,37 @@ func (s *connections) look(done <-chan struct{}) {
 	}
 }
 
-// busy counts connections that are answered, and those that have not asked anything yet.
+// letGo ends those of the connections that net/http does not know and that do nothing.
+func (s *connections) letGo() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		if c.own.Load() {
+			c.letGo()
+		}
+	}
+}
+
+// cut closes all connections that net/http does not know, and reports whether any was still answered.
+func (s *connections) cut() (any bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		if c.own.Load() {
+			any = any || http.ConnState(c.state.Load()) == http.StateActive
+			_ = c.Close()
+		}
+	}
+	return any
+}
+
+// busy counts connections that are answered or were let go and are not yet closed, and those that have not asked anything yet.
 func (s *connections) busy() (active, fresh int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.all {
 		switch http.ConnState(c.state.Load()) {
-		case http.StateActive:
+		case http.StateActive, http.StateClosed:
 			active++
 		case http.StateNew:
 			fresh++

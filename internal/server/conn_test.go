@@ -178,12 +178,12 @@ func TestReadIsPutOff(t *testing.T) {
 	})
 }
 
-// A handler learns that its client has gone.
+// A handler learns that its client has gone, unless its path is plain.
 func TestClientGoes(t *testing.T) {
 	t.Parallel()
 	gone := make(chan error, 1)
 	began := make(chan struct{})
-	at := running(t, Config{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	at := running(t, Config{Plain: []string{}, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		close(began)
 		select {

@@ -14,7 +14,7 @@ import (
 )
 
 // serveOn starts s on a port of its own. drain begins the end; ended is Serve's result.
-func serveOn(t *testing.T, s *Server) (address string, drain func(), ended <-chan error) {
+func serveOn(t testing.TB, s *Server) (address string, drain func(), ended <-chan error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

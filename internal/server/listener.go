@@ -9,16 +9,25 @@ import (
 
 // drainListener lets a drain accept what the kernel has already taken for us. Closing a listening socket at once would reset
 // the connections that wait in its queue, although their clients believe they are connected.
+//
+// The server accepts from it and gives net/http, to which it is a listener as well, the connections that net/http is to answer.
 type drainListener struct {
 	net.Listener
 	mu    sync.Mutex
 	until time.Time // zero = not draining
 	once  sync.Once
 	done  chan struct{} // closed when nothing more is accepted
+
+	given  chan net.Conn
+	failed chan error
+	closed chan struct{} // when net/http takes no more
+	leave  sync.Once
 }
 
 func newDrainListener(l net.Listener) *drainListener {
-	return &drainListener{Listener: l, done: make(chan struct{})}
+	return &drainListener{
+		Listener: l, done: make(chan struct{}), given: make(chan net.Conn), failed: make(chan error), closed: make(chan struct{}),
+	}
 }
 
 // deadliner is a listener whose Accept can be made to end.
@@ -27,7 +36,7 @@ type deadliner interface{ SetDeadline(time.Time) error }
 // handshake is how long half-open connections are given to complete once no new ones begin.
 const handshake = 100 * time.Millisecond
 
-// drain lets Accept go on for the grace. Then no new connections begin, those that are half open come through, and Accept
+// drain lets accept go on for the grace. Then no new connections begin, those that are half open come through, and accept
 // ends with net.ErrClosed.
 func (l *drainListener) drain(grace time.Duration) {
 	d, ok := l.Listener.(deadliner)
@@ -61,8 +70,8 @@ func (l *drainListener) end() {
 	})
 }
 
-// Accept waits for the next connection.
-func (l *drainListener) Accept() (net.Conn, error) {
+// accept waits for the next connection.
+func (l *drainListener) accept() (*conn, error) {
 	c, err := l.Listener.Accept()
 	if err == nil {
 		return newConn(c), nil
@@ -77,9 +86,42 @@ func (l *drainListener) Accept() (net.Conn, error) {
 	return nil, net.ErrClosed
 }
 
+// Accept waits for the next connection that net/http is to answer. How long it rests after an error is left to net/http.
+func (l *drainListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.given:
+		return c, nil
+	case err := <-l.failed:
+		return nil, err
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// give leaves a connection to net/http. It reports false if that takes no more.
+func (l *drainListener) give(c net.Conn) bool {
+	select {
+	case l.given <- c:
+		return true
+	case <-l.closed:
+		return false
+	}
+}
+
+// fail tells net/http of an error. It reports false if that takes no more.
+func (l *drainListener) fail(err error) bool {
+	select {
+	case l.failed <- err:
+		return true
+	case <-l.closed:
+		return false
+	}
+}
+
 // Close stops listening.
 func (l *drainListener) Close() error {
 	l.end()
+	l.leave.Do(func() { close(l.closed) })
 	return nil
 }
 

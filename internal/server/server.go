@@ -41,7 +41,10 @@ type Config struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For and X-Forwarded-Proto are believed
 	HTTPS          bool           // people reach the service over HTTPS, whatever the last hop is
 	TLS            *tls.Config    // such as TLS makes: this listener speaks HTTPS and nothing else; nil = plain HTTP
-	Quiet          bool           // requests are logged at DEBUG: machines ask all the time
+	// Plain names paths whose POSTs are read without net/http when they have the usual form (plain.go): small requests with small answers, in great
+	// number. Such a request and its body are used again when its handler returns; its context never ends; its answer is sent in one piece.
+	Plain []string
+	Quiet bool // requests are logged at DEBUG: machines ask all the time
 
 	// Observe is told of every answer, also those that were refused before Handler; nil = nobody. It must be quick.
 	Observe func(r *http.Request, status int, took time.Duration)
@@ -73,6 +76,9 @@ type Server struct {
 	now      func() time.Time
 	headers  fixedHeaders
 	http     *http.Server
+	tls      *tls.Config // nil = plain HTTP
+	routes   []plainRoute
+	plains   sync.Pool // of *plainConn
 	grace    time.Duration
 	patience time.Duration
 
@@ -108,7 +114,12 @@ func New(c Config) (*Server, error) {
 		}
 		origins[o] = []string{o}
 	}
+	routes, err := newPlainRoutes(c.Plain)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
+		routes:  routes,
 		handler: c.Handler, allowed: c.Allowed, ready: c.Ready, fail: c.Error,
 		log: c.Logger, access: c.Logger.With(LoggerKey, "openway.request").Handler(),
 		hosts: hosts, origins: origins, trusted: c.TrustedProxies, https: c.HTTPS, quiet: c.Quiet, observe: c.Observe, now: c.Now,
@@ -117,7 +128,12 @@ func New(c Config) (*Server, error) {
 		patience: orDefault(c.DrainTimeout, 8*time.Second),
 	}
 	s.recorders.New = func() any { return new(recorder) }
+	s.plains.New = func() any { return newPlainConn(s) }
 	s.conns.all = make(map[*conn]struct{})
+	if c.TLS != nil {
+		s.tls = c.TLS.Clone()
+		c.TLS = c.TLS.Clone() // net/http writes into its own
+	}
 	s.http = &http.Server{
 		ConnState:         s.conns.note,
 		Handler:           s,
@@ -150,13 +166,8 @@ func orDefault(d, def time.Duration) time.Duration {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	gate := newDrainListener(l)
 	served := make(chan error, 1)
-	go func() {
-		if s.http.TLSConfig != nil {
-			served <- s.http.ServeTLS(gate, "", "")
-			return
-		}
-		served <- s.http.Serve(gate)
-	}()
+	go func() { served <- s.http.Serve(gate) }()
+	go s.accept(gate)
 	ended := make(chan struct{})
 	defer close(ended)
 	go s.conns.look(ended)
@@ -171,9 +182,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience)
 	defer cancel()
 	s.conns.settle(deadline, freshPatience)
+	s.conns.letGo()
+	s.conns.settle(deadline, freshPatience) // what was read just before that
 	err := s.http.Shutdown(deadline)
 	<-served
-	if errors.Is(err, context.DeadlineExceeded) {
+	if cut := s.conns.cut(); cut || errors.Is(err, context.DeadlineExceeded) {
 		_ = s.http.Close()
 		return fmt.Errorf("draining: requests were still under way after %s and were cut", s.patience)
 	}

@@ -39,6 +39,9 @@ func try(t testing.TB, c Config) tried {
 			_, _ = io.WriteString(w, `{"detail":"x"}`)
 		}
 	}
+	if c.Plain == nil {
+		c.Plain = []string{"/", "/x", "/slow", "/a", "/b", "/c"}
+	}
 	s, err := New(c)
 	if err != nil {
 		t.Fatal(err)
