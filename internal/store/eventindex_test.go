@@ -266,8 +266,14 @@ func TestEventIndex(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = checks.Value.Set(checks.DefValue) }) // what was the default can be set
 	}
-	rapid.Check(t, func(r *rapid.T) {
-		m := &indexModel{t: t, db: storetest.New(t, store.SQLite)}
+	for _, engine := range storetest.Engines() {
+		t.Run(engine, func(t *testing.T) { rapid.Check(t, modelIndex(t, engine)) })
+	}
+}
+
+func modelIndex(t *testing.T, engine string) func(*rapid.T) {
+	return func(r *rapid.T) {
+		m := &indexModel{t: t, db: storetest.New(t, engine)}
 		m.open(0)
 		m.open(1)
 		defer m.close()
@@ -294,7 +300,7 @@ func TestEventIndex(t *testing.T) {
 			"restart":   func(r *rapid.T) { m.open(rapid.IntRange(0, 1).Draw(r, "side")) },
 			"":          m.check,
 		})
-	})
+	}
 }
 
 // ignoreBatch leaves out of a comparison what the model does not know.

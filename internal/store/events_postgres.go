@@ -151,6 +151,7 @@ func (s *Store) appendPostgres(ctx context.Context, l *lane, head batchHead, b *
 	}
 	switch {
 	case err == nil:
+		s.fresh.count(int(n))
 		return n > 0, nil
 	case s.kind.unknown(err):
 		l.drop()

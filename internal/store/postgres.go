@@ -39,6 +39,7 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 	if err := db.PingContext(ctx); err != nil {
 		return errors.Join(s.kind.fault(err), db.Close())
 	}
+	s.sizes = postgresSizes
 	s.read, s.desk = db, make(chan struct{}, s.opt.Readers)
 	return nil
 }

@@ -62,10 +62,11 @@ type Store struct {
 	read *sql.DB
 	// write is the one writing connection of SQLite; nil on PostgreSQL.
 	write *writer
-	// The index over the events, on SQLite.
-	sizes  indexSizes
-	fresh  freshEvents
-	upkeep upkeep
+	// The index over the events.
+	sizes    indexSizes
+	fresh    freshEvents
+	upkeep   upkeep
+	settling settling
 
 	counting counting
 	// lookAhead is how many events a page looks at, at most.
@@ -126,6 +127,7 @@ func (s *Store) Close() error {
 		s.endUpkeep()
 		errs = append(errs, s.write.close())
 	} else {
+		s.endUpkeep()
 		for _, l := range lanes {
 			l.close()
 		}
