@@ -110,14 +110,17 @@ func (tx *Tx) stands(e eventRef) (there bool, err error) {
 
 // insertChunksPostgres inserts all chunks by one statement.
 func (tx *Tx) insertChunksPostgres(segment int64, chunks []posting.Chunk) error {
-	keys, ids, bodies := make([]int64, len(chunks)), make([]int64, len(chunks)), make([][]byte, len(chunks))
+	keys, ids, begins, lengths := make([]int64, len(chunks)), make([]int64, len(chunks)), make([]int64, len(chunks)), make([]int64, len(chunks))
+	var bodies []byte // all in one: an array of them would travel as text
 	for i, c := range chunks {
-		keys[i], ids[i], bodies[i] = c.Start.Key, c.Start.ID, c.Body
+		keys[i], ids[i], begins[i], lengths[i] = c.Start.Key, c.Start.ID, int64(len(bodies))+1, int64(len(c.Body))
+		bodies = append(bodies, c.Body...)
 	}
 	_, err := tx.exec(`WITH given AS MATERIALIZED (
-			SELECT nextval(pg_get_serial_sequence('event_chunk_body', 'id')) AS id, key, first_id, body FROM unnest($2::bigint[], $3::bigint[], $4::bytea[]) AS u (key, first_id, body)),
+			SELECT nextval(pg_get_serial_sequence('event_chunk_body', 'id')) AS id, key, first_id, substring($4::bytea FROM begins::int FOR lasts::int) AS body
+			FROM unnest($2::bigint[], $3::bigint[], $5::bigint[], $6::bigint[]) AS u (key, first_id, begins, lasts)),
 		bodies AS (INSERT INTO event_chunk_body (id, body) SELECT id, body FROM given)
-		INSERT INTO event_chunk (segment_id, key, first_id, body_id) SELECT $1, key, first_id, id FROM given`, segment, keys, ids, bodies)
+		INSERT INTO event_chunk (segment_id, key, first_id, body_id) SELECT $1, key, first_id, id FROM given`, segment, keys, ids, bodies, begins, lengths)
 	return err
 }
 

@@ -171,7 +171,7 @@ func (s *Store) appendHeldPostgres(ctx context.Context, l *lane, held func(on co
 	if err := l.open(ctx, s); err != nil {
 		return err
 	}
-	err := s.inTransaction(ctx, l.conn, func(on conn) (bool, error) {
+	err := s.inTransaction(ctx, l.conn, durable, func(on conn) (bool, error) {
 		return held(on, func(head batchHead, b *access.EventBatch) (bool, error) {
 			r, err := on.ExecContext(ctx, appendSQL, l.columns.args(head, b)[1:]...)
 			if err != nil {
