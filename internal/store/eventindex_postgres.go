@@ -135,7 +135,7 @@ const (
 // followEvents keeps the index over the events up to date until ctx ends.
 func (s *Store) followEvents(ctx context.Context) {
 	failed := false
-	rest := time.NewTimer(0)
+	rest := time.NewTimer(followEvery)
 	defer rest.Stop()
 	for {
 		select {
