@@ -49,11 +49,11 @@ func (s *Store) Events(ctx context.Context, f access.EventFilter) (events []acce
 	}
 }
 
-// EventPage lists events as Events does, but looks at no more than 20,000 of them in one go (on PostgreSQL 5,000 where they stand apart), however many there are and whatever the filter is.
+// EventPage lists events as Events does, but looks at no more than 20,000 of them in one go, however many there are and whatever the filter is.
 //
-// What it looks at: with a gate, user, device or request id only events that bear it (on SQLite those that bear all of them, and the reason
+// What it looks at: with a gate, user, device or request id only events that bear it (those that bear all of them, and the reason
 // and outcome unless that is OK and ALLOW; and only what was recorded when events of the time range were). With a time
-// range only events of that range. Without any of these all events, newest first; on SQLite only those with the reason or outcome unless that is OK and ALLOW.
+// range only events of that range. Without any of these all events, newest first; only those with the reason or outcome unless that is OK and ALLOW.
 func (s *Store) EventPage(ctx context.Context, f access.EventFilter) (EventPage, error) {
 	p, err := s.eventPage(ctx, f)
 	if err != nil {
