@@ -434,7 +434,7 @@ func TestConservationWhenConnectionsAreCut(t *testing.T) {
 	var cuts int
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		tick := time.NewTicker(30 * time.Millisecond)
+		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			select {
@@ -450,7 +450,7 @@ func TestConservationWhenConnectionsAreCut(t *testing.T) {
 		}
 	})
 	calm := func() { close(done); wg.Wait() }
-	conserveUnder(t, s, func(step) fault { return fine }, calm, 0, 16, 60, eventlog.Config{Lanes: 2, MaxBatch: 8, MaxWait: 500 * time.Millisecond, Pause: time.Millisecond, Quiet: 50 * time.Millisecond})
+	conserveUnder(t, s, func(step) fault { return fine }, calm, 0, 16, 250, eventlog.Config{Lanes: 2, MaxBatch: 8, MaxWait: 500 * time.Millisecond, Pause: time.Millisecond, Quiet: 50 * time.Millisecond})
 	t.Logf("cut %d times", cuts)
 	if cuts < 3 { // on a crowded machine each takes long
 		t.Errorf("cut only %d times: this test proves little", cuts)
