@@ -470,7 +470,7 @@ func TestConservationWhenConnectionsAreCut(t *testing.T) {
 	var cuts int
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		tick := time.NewTicker(30 * time.Millisecond)
+		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			select {

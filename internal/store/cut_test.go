@@ -43,6 +43,7 @@ func TestCutDuringAppend(t *testing.T) {
 			db := storetest.New(t, store.Postgres)
 			wire, dsn := processtest.NewWire(t, db.DSN)
 			s := storetest.OpenWith(t, store.Options{Database: dsn})
+			store.RestUpkeep(s) // the wire counts what everybody sends
 			successor := storetest.OpenWith(t, store.Options{Database: db.DSN})
 			mark, lane := mustMark(t, s), mustClaim(t, s)
 			mustAppend(t, s, lane, 1, batchOf(mark, "a"))

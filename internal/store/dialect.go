@@ -39,8 +39,6 @@ type dialect interface {
 	// listTables is a query for the names of the tables in the schema $1, and listColumns for the writable columns of its table $2.
 	listTables() string
 	listColumns() string
-	// requestIs is the condition that events are of the request ?, as an index can answer it.
-	requestIs() string
 	// moveSequence makes the next id of a table follow its highest, after rows came with ids.
 	moveSequence(tx *Tx, table string) error
 	// lastID is the highest id of a table that was ever given; keepIDs makes the next one higher than last, and than all that were given.
@@ -139,9 +137,6 @@ func (sqliteDialect) listTables() string {
 func (sqliteDialect) listColumns() string {
 	return `SELECT name FROM pragma_table_info($2, COALESCE(NULLIF($1, ''), 'main')) ORDER BY cid`
 }
-
-// requestIs needs no care: the index over the events is asked before (pageByIndex).
-func (sqliteDialect) requestIs() string { return `request_id = ?` }
 
 // moveSequence has nothing to do: AUTOINCREMENT remembers the highest id that was ever given, by hand or not.
 func (sqliteDialect) moveSequence(*Tx, string) error { return nil }
@@ -256,10 +251,6 @@ func (postgresDialect) listTables() string {
 func (postgresDialect) listColumns() string {
 	return `SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum`
-}
-
-func (postgresDialect) requestIs() string {
-	return `hashtext(request_id) = hashtext(?) AND request_id = ?`
 }
 
 func (postgresDialect) moveSequence(tx *Tx, table string) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"slices"
 	"sync"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/openway-access/openway/internal/posting"
 )
 
-// The index over the events on SQLite (ADR 8). With B-trees over (gate, id) and (user, id) each event of a batch dirties a page of
+// The index over the events (ADR 8). With B-trees over (gate, id) and (user, id) each event of a batch dirties a page of
 // each, and that cost four times what the event itself does. So an append writes events only, and the index follows:
 //
 //   - Events with ids up to event_index.mark are in it. What is above, about a slice of events, is looked through row by row, so that
@@ -32,9 +33,10 @@ type indexSizes struct {
 	step  int // bytes of chunks written in a step of a merge
 	drop  int // chunks deleted in a step
 	spans int // slices in a span of level 1
+	ahead int // chunks that a merge reads of an input at once
 }
 
-var defaultSizes = indexSizes{slice: 1024, fan: 8, step: 64 << 10, drop: 64, spans: 64}
+var defaultSizes = indexSizes{slice: 1024, fan: 8, step: 64 << 10, drop: 64, spans: 64, ahead: 1}
 
 // What an event can be found by. The value of a text is a hash of it.
 const (
@@ -91,12 +93,13 @@ type indexed struct {
 // freshEvents are the events that this process appended lately, so that the index need not read them again. It forgets them when
 // somebody else appended in between.
 type freshEvents struct {
-	mu     sync.Mutex
-	epoch  int64 // of the index; when it is begun anew, what is here may not be all
-	after  int64 // every event above it, and up to the last of events, is in events
-	events []indexed
-	wanted int           // when so many are there, wake
-	wake   chan struct{} // holds a token when there may be something to index
+	mu       sync.Mutex
+	epoch    int64 // of the index; when it is begun anew, what is here may not be all
+	after    int64 // every event above it, and up to the last of events, is in events
+	events   []indexed
+	wanted   int           // when so many are there, wake
+	appended int           // on PostgreSQL: how many were since
+	wake     chan struct{} // holds a token when there may be something to index
 }
 
 // maxFresh bounds the memory: when the index does not keep up, the oldest are read from the database.
@@ -142,11 +145,8 @@ func (f *freshEvents) take(epoch, mark int64, n int) (events []indexed, ok bool)
 
 // IndexEvents brings the index over the events up to date, which the server does by itself in the background: for those who wrote
 // many events by other ways than AppendBatch, above all that were there before, and want queries to be quick at once. (Queries are right at any
-// time.) On PostgreSQL there is nothing to do.
+// time. On PostgreSQL the last may be left for later, while somebody appends.)
 func (s *Store) IndexEvents(ctx context.Context) error {
-	if s.write == nil {
-		return nil
-	}
 	for {
 		if worked, err := s.indexStep(ctx); err != nil {
 			return fmt.Errorf("index the events: %w", err)
@@ -158,14 +158,11 @@ func (s *Store) IndexEvents(ctx context.Context) error {
 
 // ForgetEventIndex makes the index over the events begin anew. It is for a transaction that writes events with ids of its own
 // choice that are not all above those that were there, or changes events: the index takes them for what they were. Until the index has been
-// made again (IndexEvents) queries look through the events themselves. On PostgreSQL there is nothing to do.
+// made again (IndexEvents) queries look through the events themselves.
 func (tx *Tx) ForgetEventIndex() error {
-	if tx.s.write == nil {
-		return nil
-	}
 	for _, statement := range []string{
-		`UPDATE event_segment SET state = 'dead'`,
 		`UPDATE event_index SET mark = 0, epoch = epoch + 1`,
+		`UPDATE event_segment SET state = 'dead'`,
 		`DELETE FROM event_span`,
 	} {
 		if _, err := tx.exec(statement); err != nil {
@@ -185,6 +182,25 @@ func (s *Store) indexStep(ctx context.Context) (worked bool, err error) {
 	return false, nil
 }
 
+// inIndexStep runs a step in one transaction. On PostgreSQL it first waits for those who are at another one: there is one at a time.
+func (s *Store) inIndexStep(ctx context.Context, fn func(*Tx) (commit bool, err error)) error {
+	return s.inLazyWrite(ctx, func(tx *Tx) (bool, error) {
+		if err := tx.holdIndex(); err != nil {
+			return false, err
+		}
+		return fn(tx)
+	})
+}
+
+// holdIndex keeps others from the index until the transaction ends.
+func (tx *Tx) holdIndex() error {
+	if tx.s.write != nil { // nobody else writes
+		return nil
+	}
+	var mark int64
+	return tx.queryRow(`SELECT mark FROM event_index WHERE id = 1` + tx.s.kind.forUpdate()).Scan(&mark)
+}
+
 // indexSlice makes a segment of the next slice of events, when there are so many.
 func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
 	var mark, epoch int64
@@ -192,8 +208,14 @@ func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
 		return false, fmt.Errorf("see how far the index goes: %w", err)
 	}
 	events, known := s.fresh.take(epoch, mark, s.sizes.slice)
+	upTo := eventRef{id: math.MaxInt64}
+	if s.write == nil {
+		if upTo, err = s.settled(ctx, mark+int64(s.sizes.slice)); err != nil || upTo.id < mark+int64(s.sizes.slice) {
+			return false, err
+		}
+	}
 	if !known {
-		if events, err = s.eventsToIndex(ctx, mark, s.sizes.slice); err != nil {
+		if events, err = s.eventsToIndex(ctx, mark, upTo.id, s.sizes.slice); err != nil {
 			return false, err
 		}
 	}
@@ -210,7 +232,13 @@ func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
 	}
 	chunks := posting.Pack(all)
 	first, last := mark+1, events[len(events)-1].id
-	err = s.inLazyWrite(ctx, func(tx *Tx) (bool, error) {
+	err = s.inIndexStep(ctx, func(tx *Tx) (bool, error) {
+		if s.write == nil {
+			if there, err := tx.stands(upTo); err != nil || !there {
+				s.settling.unsettle()
+				return false, err
+			}
+		}
 		n, err := tx.exec(`UPDATE event_index SET mark = $1 WHERE id = 1 AND mark = $2 AND epoch = $3`, last, mark, epoch)
 		if err != nil || n == 0 {
 			return false, err
@@ -232,10 +260,10 @@ func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
 	return true, nil
 }
 
-// eventsToIndex reads the n events that follow an id.
-func (s *Store) eventsToIndex(ctx context.Context, mark int64, n int) (events []indexed, err error) {
+// eventsToIndex reads the n events that follow an id, up to another.
+func (s *Store) eventsToIndex(ctx context.Context, mark, upTo int64, n int) (events []indexed, err error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, occurred_at, COALESCE(gate_id, 0), COALESCE(user_id, 0), COALESCE(device_id, 0), kind, decision, reason, request_id
-		FROM events WHERE id > $1 ORDER BY id LIMIT $2`, mark, n)
+		FROM events WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3`, mark, upTo, n)
 	if err != nil {
 		return nil, fmt.Errorf("read the events to index: %w", s.kind.fault(err))
 	}
@@ -269,6 +297,9 @@ func (tx *Tx) insertSpan(first, last, oldest, newest int64) error {
 }
 
 func (tx *Tx) insertChunks(segment int64, chunks []posting.Chunk) error {
+	if tx.s.write == nil {
+		return tx.insertChunksPostgres(segment, chunks)
+	}
 	for _, c := range chunks {
 		var body int64
 		if err := tx.queryRow(`INSERT INTO event_chunk_body (body) VALUES ($1) RETURNING id`, c.Body).Scan(&body); err != nil {
@@ -284,6 +315,9 @@ func (tx *Tx) insertChunks(segment int64, chunks []posting.Chunk) error {
 
 // dropOldIndex gives up the parts of the index whose events are all gone.
 func (tx *Tx) dropOldIndex() error {
+	if err := tx.holdIndex(); err != nil {
+		return err
+	}
 	var oldest int64
 	err := tx.queryRow(`SELECT COALESCE((SELECT MIN(id) FROM events), (SELECT mark + 1 FROM event_index WHERE id = 1))`).Scan(&oldest)
 	if err != nil {

@@ -95,7 +95,7 @@ func (s *Store) nextMerge(all []segment, building *segment) *segment {
 }
 
 func (s *Store) beginMerge(ctx context.Context, g *segment) error {
-	err := s.inLazyWrite(ctx, func(tx *Tx) (bool, error) {
+	err := s.inIndexStep(ctx, func(tx *Tx) (bool, error) {
 		n, err := tx.exec(`INSERT INTO event_segment (level, first_id, last_id, state, inputs, done_key, done_id) SELECT $1, $2, $3, 'building', $4, 0, -1
 			WHERE NOT EXISTS (SELECT 1 FROM event_segment WHERE level = $1 AND state <> 'dead' AND first_id <= $3 AND last_id >= $2)`,
 			g.level, g.first, g.last, g.inputs)
@@ -110,7 +110,7 @@ func (s *Store) beginMerge(ctx context.Context, g *segment) error {
 // mergeOn takes the next postings of the inputs over into target.
 func (s *Store) mergeOn(ctx context.Context, target segment, inputs []segment) error {
 	if len(inputs) != target.inputs { // a purge has taken one
-		return s.inLazyWrite(ctx, func(tx *Tx) (bool, error) {
+		return s.inIndexStep(ctx, func(tx *Tx) (bool, error) {
 			_, err := tx.exec(`UPDATE event_segment SET state = 'dead' WHERE id = $1 AND state = 'building'`, target.id)
 			return true, err
 		})
@@ -142,7 +142,7 @@ func (s *Store) mergeOn(ctx context.Context, target segment, inputs []segment) e
 			return err
 		}
 	}
-	return s.inLazyWrite(ctx, func(tx *Tx) (bool, error) {
+	return s.inIndexStep(ctx, func(tx *Tx) (bool, error) {
 		n, err := tx.exec(`UPDATE event_segment SET state = $1, done_key = $2, done_id = $3 WHERE id = $4 AND state = 'building' AND done_key = $5 AND done_id = $6`,
 			state, done.Key, done.ID, target.id, target.done.Key, target.done.ID)
 		if err != nil || n == 0 {
@@ -174,7 +174,7 @@ func (s *Store) dropSegment(ctx context.Context) (worked bool, err error) {
 		return false, nil
 	}
 	if err == nil {
-		err = s.inLazyWrite(ctx, func(tx *Tx) (bool, error) {
+		err = s.inIndexStep(ctx, func(tx *Tx) (bool, error) {
 			const some = ` FROM event_chunk WHERE segment_id = $1 ORDER BY key, first_id LIMIT $2)`
 			if _, err := tx.exec(`DELETE FROM event_chunk_body WHERE id IN (SELECT body_id`+some, dead, s.sizes.drop); err != nil {
 				return false, err
@@ -198,6 +198,7 @@ type runSource struct {
 	segment int64
 	done    posting.Posting // runs up to this are passed over
 	at      *posting.Chunk  // the one that runs are of
+	ahead   []posting.Chunk // read already, the next one first
 	runs    []posting.Run   // the next one first; none: the end
 	room    []posting.Run   // the memory of runs
 }
@@ -226,21 +227,28 @@ func (r *runSource) next(ctx context.Context) error {
 
 // chunk reads the chunk after the one at hand; the first is the one in which the first run after done may stand. nil is the end.
 func (r *runSource) chunk(ctx context.Context) (*posting.Chunk, error) {
+	from := r.done
 	if r.at != nil {
-		return r.s.readChunk(ctx, r.s.read, chunkAfter, r.segment, r.at.Start)
+		from = r.at.Start
+	} else if c, err := r.s.readChunk(ctx, r.s.read, chunkUpTo, r.segment, r.done); c != nil || err != nil {
+		return c, err
 	}
-	c, err := r.s.readChunk(ctx, r.s.read, chunkUpTo, r.segment, r.done)
-	if c == nil && err == nil {
-		c, err = r.s.readChunk(ctx, r.s.read, chunkAfter, r.segment, r.done)
+	if len(r.ahead) == 0 {
+		var err error
+		if r.ahead, err = r.s.chunksAfter(ctx, r.segment, from); err != nil || len(r.ahead) == 0 {
+			return nil, err
+		}
 	}
-	return c, err
+	c := &r.ahead[0]
+	r.ahead = r.ahead[1:]
+	return c, nil
 }
 
-// Which chunk of segment $1 to read: the last that begins at or before the posting ($2, $3), or the first that begins after it.
+// Which chunk of segment $1 to read: the last that begins at or before the posting ($2, $3), or the first that begin after it.
 const (
 	readsChunk = `SELECT c.key, c.first_id, b.body FROM event_chunk c JOIN event_chunk_body b ON b.id = c.body_id WHERE c.segment_id = $1 AND `
 	chunkUpTo  = readsChunk + `(c.key, c.first_id) <= ($2, $3) ORDER BY c.key DESC, c.first_id DESC LIMIT 1`
-	chunkAfter = readsChunk + `(c.key, c.first_id) > ($2, $3) ORDER BY c.key, c.first_id LIMIT 1`
+	chunkAfter = readsChunk + `(c.key, c.first_id) > ($2, $3) ORDER BY c.key, c.first_id LIMIT $4`
 )
 
 // readChunk reads a chunk; nil when there is none.
@@ -257,4 +265,21 @@ func (s *Store) readChunk(ctx context.Context, on interface {
 		return nil, fmt.Errorf("read a chunk of the index: %w", err)
 	}
 	return &c, nil
+}
+
+// chunksAfter reads some chunks of a segment that follow a posting.
+func (s *Store) chunksAfter(ctx context.Context, segment int64, p posting.Posting) (chunks []posting.Chunk, err error) {
+	rows, err := s.read.QueryContext(ctx, chunkAfter, segment, p.Key, p.ID, s.sizes.ahead)
+	if err != nil {
+		return nil, fmt.Errorf("read chunks of the index: %w", s.kind.fault(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var c posting.Chunk
+		if err := rows.Scan(&c.Start.Key, &c.Start.ID, &c.Body); err != nil {
+			return nil, fmt.Errorf("read chunks of the index: %w", err)
+		}
+		chunks = append(chunks, c)
+	}
+	return chunks, s.kind.fault(rows.Err())
 }

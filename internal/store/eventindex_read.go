@@ -212,6 +212,9 @@ func (l *keyList) most(id int64) (int64, error) {
 
 // chunk reads the chunk that holds a posting, if any does.
 func (x *indexReader) chunk(segment int64, p posting.Posting) (*posting.Chunk, error) {
+	if x.s.write == nil { // a pooler may know another statement by the name that a prepared one would have
+		return x.s.readChunk(x.ctx, x.tx, chunkUpTo, segment, p)
+	}
 	if x.seek == nil {
 		var err error
 		if x.seek, err = x.tx.PrepareContext(x.ctx, chunkUpTo); err != nil { // the transaction closes it

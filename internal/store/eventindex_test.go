@@ -260,14 +260,24 @@ func (m *indexModel) check(r *rapid.T) {
 //
 // Each try makes a database and some hundred commits: with the race detector a hundred tries would take minutes. -rapid.checks asks for another number.
 func TestEventIndex(t *testing.T) {
-	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
-		if err := checks.Value.Set("25"); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = checks.Value.Set(checks.DefValue) }) // what was the default can be set
+	checks := flag.Lookup("rapid.checks").Value
+	given := checks.String() != flag.Lookup("rapid.checks").DefValue
+	for _, engine := range storetest.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			if !given {
+				if err := checks.Set(map[string]string{store.SQLite: "25", store.Postgres: "8"}[engine]); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = checks.Set(flag.Lookup("rapid.checks").DefValue) }) // what was the default can be set
+			}
+			rapid.Check(t, modelIndex(t, engine))
+		})
 	}
-	rapid.Check(t, func(r *rapid.T) {
-		m := &indexModel{t: t, db: storetest.New(t, store.SQLite)}
+}
+
+func modelIndex(t *testing.T, engine string) func(*rapid.T) {
+	return func(r *rapid.T) {
+		m := &indexModel{t: t, db: storetest.New(t, engine)}
 		m.open(0)
 		m.open(1)
 		defer m.close()
@@ -294,7 +304,7 @@ func TestEventIndex(t *testing.T) {
 			"restart":   func(r *rapid.T) { m.open(rapid.IntRange(0, 1).Draw(r, "side")) },
 			"":          m.check,
 		})
-	})
+	}
 }
 
 // ignoreBatch leaves out of a comparison what the model does not know.

@@ -27,9 +27,6 @@ type EventPage struct {
 // defaultLookAhead is how many events a page looks at, at most.
 const defaultLookAhead = 20_000
 
-// scatter is how many times as much it costs to look at a row that stands alone.
-const scatter = 4
-
 // Events lists events, newest first, by keyset: give the last id seen as Before for the next page. It looks on until the page is full or the
 // log ends, which for a filter that few or none match can be as far as the log goes: pages for people use EventPage.
 //
@@ -52,11 +49,11 @@ func (s *Store) Events(ctx context.Context, f access.EventFilter) (events []acce
 	}
 }
 
-// EventPage lists events as Events does, but looks at no more than 20,000 of them in one go (on PostgreSQL 5,000 where they stand apart), however many there are and whatever the filter is.
+// EventPage lists events as Events does, but looks at no more than 20,000 of them in one go, however many there are and whatever the filter is.
 //
-// What it looks at: with a gate, user, device or request id only events that bear it (on SQLite those that bear all of them, and the reason
+// What it looks at: with a gate, user, device or request id only events that bear it (those that bear all of them, and the reason
 // and outcome unless that is OK and ALLOW; and only what was recorded when events of the time range were). With a time
-// range only events of that range. Without any of these all events, newest first; on SQLite only those with the reason or outcome unless that is OK and ALLOW.
+// range only events of that range. Without any of these all events, newest first; only those with the reason or outcome unless that is OK and ALLOW.
 func (s *Store) EventPage(ctx context.Context, f access.EventFilter) (EventPage, error) {
 	p, err := s.eventPage(ctx, f)
 	if err != nil {
@@ -67,18 +64,14 @@ func (s *Store) EventPage(ctx context.Context, f access.EventFilter) (EventPage,
 
 func (s *Store) eventPage(ctx context.Context, f access.EventFilter) (EventPage, error) {
 	q := s.eventQuery(f)
-	if keys := indexKeysOf(f); s.write != nil && !q.byTime && len(keys) > 0 {
+	if keys := indexKeysOf(f); !q.byTime && len(keys) > 0 {
 		return s.pageByIndex(ctx, f, q, keys)
 	}
 	var floor, floorAt int64
 	if q.sifts {
 		edge := q.listQuery
 		edge.where, edge.args, edge.limit = edge.where[:q.leading], edge.args[:q.leading], 1
-		ahead := s.lookAhead
-		if q.scattered {
-			ahead = max(1, ahead/scatter)
-		}
-		err := s.kind.fault(s.read.QueryRowContext(ctx, edge.text(`SELECT id, occurred_at FROM events`)+` OFFSET `+strconv.Itoa(ahead-1), edge.args...).Scan(&floor, &floorAt))
+		err := s.kind.fault(s.read.QueryRowContext(ctx, edge.text(`SELECT id, occurred_at FROM events`)+` OFFSET `+strconv.Itoa(s.lookAhead-1), edge.args...).Scan(&floor, &floorAt))
 		if err != nil && !errors.Is(err, access.ErrNotFound) {
 			return EventPage{}, err
 		}
@@ -150,8 +143,6 @@ type pageQuery struct {
 	leading int
 	byTime  bool // in the order of occurrence
 	sifts   bool // there are other conditions: rows are read in vain
-	// scattered: the rows that lead stand far from each other.
-	scattered bool
 }
 
 // eventQuery chooses the index by the order it asks for. A + before a column keeps its index out of the choice, on both engines:
@@ -181,7 +172,7 @@ func (s *Store) eventQuery(f access.EventFilter) *pageQuery {
 	// The column of which there is likely least leads.
 	led := q.byTime
 	if f.RequestID != "" {
-		q.add(s.kind.requestIs(), f.RequestID)
+		q.add("request_id = ?", f.RequestID)
 		led = true
 	}
 	var others []func()
@@ -199,14 +190,10 @@ func (s *Store) eventQuery(f access.EventFilter) *pageQuery {
 		}
 	}
 	if !led && f.Reason != "" && f.Reason != access.OK {
-		q.add("reason <> '"+string(access.OK)+"' AND reason = ?", string(f.Reason)) // the index is over these
-		led, f.Reason = true, ""
+		q.add("reason = ?", string(f.Reason))
+		f.Reason = ""
 	}
-	if !q.byTime && s.write == nil {
-		// PostgreSQL knows how long the range is, and reads it instead of all there is of a gate when that is less.
-		occurred("occurred_at")
-	}
-	q.leading, q.scattered = len(q.where), led && !q.byTime
+	q.leading = len(q.where)
 	for _, add := range others {
 		add()
 	}
@@ -220,7 +207,7 @@ func (s *Store) eventQuery(f access.EventFilter) *pageQuery {
 			q.add(c.condition, c.value)
 		}
 	}
-	if !q.byTime && s.write != nil {
+	if !q.byTime {
 		occurred("+occurred_at")
 	}
 	q.sifts = len(q.where) > q.leading
@@ -258,10 +245,8 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 			return false, err
 		}
 		n = int(gone)
-		if s.write != nil {
-			if err := tx.dropOldIndex(); err != nil {
-				return false, err
-			}
+		if err := tx.dropOldIndex(); err != nil {
+			return false, err
 		}
 		_, err = tx.exec(`DELETE FROM event_batch WHERE (writer_id, seq) IN (
 			SELECT old.writer_id, old.seq FROM event_batch old WHERE old.recorded_at < $1

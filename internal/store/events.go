@@ -68,9 +68,7 @@ func (s *Store) ClaimWriter(ctx context.Context) (id int64, err error) {
 		return 0, fmt.Errorf("claim a writer: %w", unavailable(sql.ErrConnDone))
 	}
 	s.lanes[id] = &lane{}
-	if s.write != nil {
-		s.beginUpkeep()
-	}
+	s.beginUpkeep()
 	return id, nil
 }
 

@@ -4,12 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/openway-access/openway/internal/access"
@@ -22,19 +25,19 @@ const appendSQL = `WITH batch AS (
 	SELECT $1::bigint, $2::bigint, version, $3::bigint, $4::bigint, $5::bigint FROM policy WHERE id = 1 AND version = $6::bigint AND stamp = $7::bigint
 	RETURNING 1)
 INSERT INTO events (` + eventInsertColumns + `)
-SELECT e.kind, e.occurred_at, $5, $1, $2, NULLIF(e.gate_id, 0), NULLIF(e.presented_gate, ''), NULLIF(e.user_id, 0), NULLIF(e.credential_id, 0),
-	NULLIF(e.device_id, 0), NULLIF(e.permission_id, 0), NULLIF(e.controller_id, 0), e.policy_version, e.decision, e.reason, e.count,
-	NULLIF(e.until, 0), e.address, e.request_id, e.fingerprint
-FROM unnest($8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[],
-	$17::bigint[], $18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::text[], $23::text[], $24::text[])
-	AS e (kind, occurred_at, gate_id, presented_gate, user_id, credential_id, device_id, permission_id, controller_id,
-	policy_version, decision, reason, count, until, address, request_id, fingerprint)
-WHERE EXISTS (SELECT 1 FROM batch)`
+SELECT unnest($8::text[]), unnest($9::bigint[]), $5, $1, $2, NULLIF(unnest($10::bigint[]), 0), NULLIF(unnest($11::text[]), ''), NULLIF(unnest($12::bigint[]), 0),
+	NULLIF(unnest($13::bigint[]), 0), NULLIF(unnest($14::bigint[]), 0), NULLIF(unnest($15::bigint[]), 0), NULLIF(unnest($16::bigint[]), 0),
+	unnest($17::bigint[]), unnest($18::text[]), unnest($19::text[]), unnest($20::bigint[]), NULLIF(unnest($21::bigint[]), 0),
+	unnest($22::text[]), unnest($23::text[]), unnest($24::text[])
+FROM batch`
 
 // eventColumns are the events of a batch, column by column.
 type eventColumns struct {
 	kind, presentedGate, decision, reason, address, requestID, fingerprint                   []string
 	occurredAt, gate, user, credential, device, permission, controller, policy, count, until []int64
+	wire                                                                                     []byte // the same, encoded
+	values                                                                                   [][]byte
+	ends                                                                                     []int
 }
 
 // args are an empty place for the mode of execution, and the parameters of appendSQL. The columns keep their memory from batch to batch.
@@ -76,6 +79,55 @@ func (c *eventColumns) args(head batchHead, b *access.EventBatch) []any {
 		c.decision, c.reason, c.count, c.until, c.address, c.requestID, c.fingerprint,
 	}
 }
+
+// encode writes the parameters in PostgreSQL's binary form, as pgx would, which looks up how to write each element. The result is valid until the next call.
+func (c *eventColumns) encode(parameters []any) [][]byte {
+	c.wire, c.values = c.wire[:0], c.values[:0]
+	number := func(n int) { c.wire = binary.BigEndian.AppendUint32(c.wire, uint32(n)) }
+	array := func(element, n int) { // of one dimension, without NULL, counted from 1
+		for _, n := range [...]int{1, 0, element, n, 1} {
+			number(n)
+		}
+	}
+	ends := c.ends[:0]
+	for _, p := range parameters {
+		switch p := p.(type) {
+		case int64:
+			c.wire = binary.BigEndian.AppendUint64(c.wire, uint64(p))
+		case []int64:
+			array(pgtype.Int8OID, len(p))
+			for _, v := range p {
+				number(8)
+				c.wire = binary.BigEndian.AppendUint64(c.wire, uint64(v))
+			}
+		case []string:
+			array(pgtype.TextOID, len(p))
+			for _, v := range p {
+				number(len(v))
+				c.wire = append(c.wire, v...)
+			}
+		}
+		ends = append(ends, len(c.wire))
+	}
+	begin := 0
+	for _, end := range ends {
+		c.values = append(c.values, c.wire[begin:end])
+		begin = end
+	}
+	c.ends = ends
+	return c.values
+}
+
+// The types of appendSQL's parameters, and that all are binary.
+var (
+	appendTypes = slices.Concat(slices.Repeat([]uint32{pgtype.Int8OID}, 7), []uint32{pgtype.TextArrayOID}, slices.Repeat([]uint32{pgtype.Int8ArrayOID}, 2),
+		[]uint32{pgtype.TextArrayOID}, slices.Repeat([]uint32{pgtype.Int8ArrayOID}, 6), slices.Repeat([]uint32{pgtype.TextArrayOID}, 2),
+		slices.Repeat([]uint32{pgtype.Int8ArrayOID}, 2), slices.Repeat([]uint32{pgtype.TextArrayOID}, 3))
+	appendFormats = []int16{pgx.BinaryFormatCode}
+)
+
+// appendStatement is the name of appendSQL on the connection of a lane.
+const appendStatement = "openway_append"
 
 // idleCheck: a connection that rested this long is asked for an answer before it is used, because a server that went away
 // meanwhile would otherwise cost a batch its certainty: the first write to a dead connection succeeds.
@@ -132,9 +184,20 @@ func (s *Store) appendPostgres(ctx context.Context, l *lane, head batchHead, b *
 	}
 	args := l.columns.args(head, b)
 	run := func(mode pgx.QueryExecMode) (n int64, err error) {
-		args[0] = mode
-		err = l.raw(func(c *pgx.Conn) error {
-			tag, err := c.Exec(ctx, appendSQL, args...)
+		err = l.raw(func(c *pgx.Conn) (err error) {
+			var tag pgconn.CommandTag
+			switch mode {
+			case pgx.QueryExecModeCacheStatement:
+				if _, err := c.Prepare(ctx, appendStatement, appendSQL); err != nil { // known after the first time
+					return err
+				}
+				tag, err = c.PgConn().ExecPrepared(ctx, appendStatement, l.columns.encode(args[1:]), appendFormats, nil).Close()
+			case pgx.QueryExecModeExec:
+				tag, err = c.PgConn().ExecParams(ctx, appendSQL, l.columns.encode(args[1:]), appendTypes, appendFormats, nil).Close()
+			default:
+				args[0] = mode
+				tag, err = c.Exec(ctx, appendSQL, args...)
+			}
 			n = tag.RowsAffected()
 			return err
 		})
@@ -151,6 +214,7 @@ func (s *Store) appendPostgres(ctx context.Context, l *lane, head batchHead, b *
 	}
 	switch {
 	case err == nil:
+		s.fresh.count(int(n))
 		return n > 0, nil
 	case s.kind.unknown(err):
 		l.drop()
@@ -170,7 +234,7 @@ func (s *Store) appendHeldPostgres(ctx context.Context, l *lane, held func(on co
 	if err := l.open(ctx, s); err != nil {
 		return err
 	}
-	err := s.inTransaction(ctx, l.conn, func(on conn) (bool, error) {
+	err := s.inTransaction(ctx, l.conn, durable, func(on conn) (bool, error) {
 		return held(on, func(head batchHead, b *access.EventBatch) (bool, error) {
 			r, err := on.ExecContext(ctx, appendSQL, l.columns.args(head, b)[1:]...)
 			if err != nil {

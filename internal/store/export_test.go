@@ -73,7 +73,7 @@ func Setting(tx *Tx, name string) (v string, err error) {
 
 // SetIndexSizes makes the index over the events of small parts, and pages look at few events.
 func SetIndexSizes(s *Store, slice, fan, step, drop, lookAhead int) {
-	s.sizes, s.lookAhead = indexSizes{slice, fan, step, drop, 3}, lookAhead
+	s.sizes, s.lookAhead = indexSizes{slice, fan, step, drop, 3, 2}, lookAhead
 	s.fresh.mu.Lock()
 	defer s.fresh.mu.Unlock()
 	s.fresh.wanted = slice
@@ -90,7 +90,10 @@ func InsertEvent(tx *Tx, e *access.Event) error {
 	_, err := tx.exec(`INSERT INTO events (id, kind, occurred_at, recorded_at, writer_id, seq, gate_id, user_id, device_id, policy_version, decision, reason,
 		count, address, request_id, fingerprint) VALUES ($1, $2, $3, $4, 0, 0, $5, $6, $7, 0, $8, $9, 1, '', $10, '')`,
 		e.ID, string(e.Kind), micros(e.At), micros(e.At), orNull(e.GateID), orNull(e.UserID), orNull(e.DeviceID), string(e.Decision), string(e.Reason), e.RequestID)
-	return err
+	if err != nil {
+		return err
+	}
+	return tx.s.kind.keepIDs(tx, "events", e.ID)
 }
 
 // WatchSyncs puts itself before each wait for the disk of an SQLite store: do does it.

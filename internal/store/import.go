@@ -45,7 +45,7 @@ func (s *Store) Import(ctx context.Context, actor access.Actor, fn func(*Import)
 		return mark, fmt.Errorf("connect: %w", s.kind.fault(err))
 	}
 	defer c.Close()
-	err = s.inTransaction(ctx, c, func(on conn) (bool, error) { return run(on, c) })
+	err = s.inTransaction(ctx, c, durable, func(on conn) (bool, error) { return run(on, c) })
 	return mark, err
 }
 

@@ -39,6 +39,7 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 	if err := db.PingContext(ctx); err != nil {
 		return errors.Join(s.kind.fault(err), db.Close())
 	}
+	s.sizes = postgresSizes
 	s.read, s.desk = db, make(chan struct{}, s.opt.Readers)
 	return nil
 }
@@ -47,14 +48,19 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 // one whose machine lost its power would stop all changes until the server's TCP gives up, after hours.
 const idlePatience = "30s"
 
-// inTransaction runs fn in a READ COMMITTED transaction, whatever the server's default is, and commits it when fn says so.
-func (s *Store) inTransaction(ctx context.Context, on beginner, fn func(conn) (commit bool, err error)) error {
+// inTransaction runs fn in a READ COMMITTED transaction, whatever the server's default is, and commits it when fn says so. Nobody waits for
+// the disk, or a standby, with a lazy one.
+func (s *Store) inTransaction(ctx context.Context, on beginner, d durability, fn func(conn) (commit bool, err error)) error {
 	t, err := on.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return fmt.Errorf("begin to write: %w", s.kind.fault(err))
 	}
 	defer t.Rollback() //nolint:errcheck // after a commit it does nothing
-	if _, err := t.ExecContext(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+idlePatience+`'`); err != nil {
+	settings := `SET LOCAL idle_in_transaction_session_timeout = '` + idlePatience + `'`
+	if d == lazy {
+		settings += `; SET LOCAL synchronous_commit = off`
+	}
+	if _, err := t.ExecContext(ctx, settings); err != nil {
 		return fmt.Errorf("begin to write: %w", s.kind.fault(err))
 	}
 	commit, err := fn(t)

@@ -204,7 +204,7 @@ func (g *Stage) Preview(ctx context.Context, s *Store, r Replacement) (c Carried
 	if g.server == nil {
 		c, err = g.previewSQLite(ctx, r)
 	} else {
-		err = s.inTransaction(ctx, s.read, func(on conn) (bool, error) {
+		err = s.inTransaction(ctx, s.read, durable, func(on conn) (bool, error) {
 			var err error
 			c, err = (&Tx{Now: s.now(), Actor: r.Actor, ctx: ctx, s: s, on: on}).takeOver(g.schema, stageSchema, r)
 			return false, err
@@ -245,7 +245,7 @@ const swapPatience = "10s"
 // for it, and see the restored state and its mark afterwards.
 func (g *Stage) replacePostgres(ctx context.Context, s *Store, r Replacement) (c Carried, err error) {
 	for try := 1; ; try++ {
-		err = s.inTransaction(ctx, s.read, func(on conn) (bool, error) {
+		err = s.inTransaction(ctx, s.read, durable, func(on conn) (bool, error) {
 			tx := &Tx{Now: s.now(), Actor: r.Actor, ctx: ctx, s: s, on: on}
 			c, err = g.swap(tx, r)
 			return true, err

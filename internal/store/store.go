@@ -62,10 +62,11 @@ type Store struct {
 	read *sql.DB
 	// write is the one writing connection of SQLite; nil on PostgreSQL.
 	write *writer
-	// The index over the events, on SQLite.
-	sizes  indexSizes
-	fresh  freshEvents
-	upkeep upkeep
+	// The index over the events.
+	sizes    indexSizes
+	fresh    freshEvents
+	upkeep   upkeep
+	settling settling
 
 	counting counting
 	// lookAhead is how many events a page looks at, at most.
@@ -126,6 +127,7 @@ func (s *Store) Close() error {
 		s.endUpkeep()
 		errs = append(errs, s.write.close())
 	} else {
+		s.endUpkeep()
 		for _, l := range lanes {
 			l.close()
 		}
@@ -228,7 +230,7 @@ func (s *Store) inWrite(ctx context.Context, fn func(*Tx) (commit bool, err erro
 	return s.inWriteThatIs(ctx, durable, fn)
 }
 
-// inLazyWrite is inWrite for work that may be undone by a power cut, because it is only done again then. On SQLite it waits for no
+// inLazyWrite is inWrite for work that may be undone by a power cut, because it is only done again then. It waits for no
 // disk; the next durable write makes it durable too.
 func (s *Store) inLazyWrite(ctx context.Context, fn func(*Tx) (commit bool, err error)) error {
 	return s.inWriteThatIs(ctx, lazy, fn)
@@ -241,7 +243,7 @@ func (s *Store) inWriteThatIs(ctx context.Context, d durability, fn func(*Tx) (c
 	if s.write != nil {
 		return s.write.do(ctx, d, func(c *sql.Conn) (bool, error) { return run(prepared{c, s.write}) })
 	}
-	return s.inTransaction(ctx, s.read, run)
+	return s.inTransaction(ctx, s.read, d, run)
 }
 
 // now is the clock as the database keeps it.

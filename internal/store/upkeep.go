@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// upkeep is what a process that appends to an SQLite file does beside: it takes checkpoints in small steps, and keeps the index over the
-// events up to date. In other processes commits take their checkpoints themselves, as SQLite does by default.
+// upkeep is what a process that appends does beside: it keeps the index over the events up to date, and takes an SQLite file's checkpoints in small steps. In other processes commits take their checkpoints themselves, as SQLite does by default.
 type upkeep struct {
 	once sync.Once
 	end  context.CancelFunc
@@ -21,12 +20,16 @@ const upkeepRest = time.Second
 
 func (s *Store) beginUpkeep() {
 	s.upkeep.once.Do(func() {
-		s.write.paced.Store(true)
+		run := s.followEvents
+		if s.write != nil {
+			s.write.paced.Store(true)
+			run = s.keepUp
+		}
 		ctx, cancel := context.WithCancel(context.Background())
 		s.upkeep.end, s.upkeep.done = cancel, make(chan struct{})
 		go func() {
 			defer close(s.upkeep.done)
-			s.keepUp(ctx)
+			run(ctx)
 		}()
 	})
 }

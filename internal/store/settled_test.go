@@ -1,0 +1,94 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/store"
+	"github.com/openway-access/openway/internal/storetest"
+)
+
+// Whoever drew a low id and commits late is waited for: the mark of the index passes no id that may still come.
+func TestIndexWaitsForWhoAppends(t *testing.T) {
+	const insert = `INSERT INTO events (kind, occurred_at, recorded_at, writer_id, seq, gate_id, policy_version, decision, reason, count, address, request_id, fingerprint)
+		VALUES ('decision', 1, 1, 900, 1, 77, 1, 'ALLOW', 'OK', 1, '', 'late', '')`
+	for _, commits := range []bool{true, false} {
+		t.Run(fmt.Sprint("commits=", commits), func(t *testing.T) {
+			db := storetest.New(t, store.Postgres)
+			s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+			store.SetIndexSizes(s, 4, 3, 60, 2, 1000)
+			store.RestUpkeep(s)
+			mark, lane := mustMark(t, s), mustClaim(t, s)
+			index := func() (at int64) {
+				t.Helper()
+				for range 10 {
+					if _, err := store.IndexStep(t.Context(), s); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := raw(t, db).QueryRow(`SELECT mark FROM event_index`).Scan(&at); err != nil {
+					t.Fatal(err)
+				}
+				return at
+			}
+			slow, err := raw(t, db).Begin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer slow.Rollback()                        //nolint:errcheck // after its end it does nothing
+			if _, err := slow.Exec(insert); err != nil { // draws id 1
+				t.Fatal(err)
+			}
+			seq := int64(0)
+			for range 4 {
+				seq++
+				mustAppend(t, s, lane, seq, batchOf(mark, "a", "b", "c"))
+			}
+			if at := index(); at != 0 {
+				t.Fatalf("the index goes to %d while id 1 is not settled", at)
+			}
+			if commits {
+				err = slow.Commit()
+			} else {
+				err = slow.Rollback()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at := index(); at < 8 {
+				t.Errorf("the index goes to %d when all is settled, want at least 8", at)
+			}
+			got, err := s.Events(t.Context(), access.EventFilter{GateID: 77})
+			if err != nil || len(got) == 1 != commits {
+				t.Errorf("%d events of the late one's gate, %v", len(got), err)
+			}
+		})
+	}
+}
+
+// After a crash ids may be given again. An event that was taken for settled and is gone, or another one, settles nothing.
+func TestIndexDoubtsWhatIsGone(t *testing.T) {
+	db := storetest.New(t, store.Postgres)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	store.SetIndexSizes(s, 4, 3, 60, 2, 1000)
+	store.RestUpkeep(s)
+	mark, lane := mustMark(t, s), mustClaim(t, s)
+	mustAppend(t, s, lane, 1, batchOf(mark, "a", "b", "c", "d", "e", "f", "g", "h"))
+	if _, err := store.IndexStep(t.Context(), s); err != nil { // 8 is settled, and 4 the mark
+		t.Fatal(err)
+	}
+	mustExec(t, raw(t, db), `UPDATE events SET seq = 99 WHERE id = 8`)
+	for _, want := range []int64{4, 8} { // first it doubts, then it looks anew
+		var at int64
+		if _, err := store.IndexStep(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if err := raw(t, db).QueryRow(`SELECT mark FROM event_index`).Scan(&at); err != nil {
+			t.Fatal(err)
+		}
+		if at != want {
+			t.Errorf("the index goes to %d, want %d", at, want)
+		}
+	}
+}
