@@ -16,7 +16,7 @@ import (
 type Config struct {
 	Appender Appender
 	Policies Policies
-	Lanes    int // committing connections, 1..8, default 1. More than one helps on PostgreSQL only.
+	Lanes    int // batches in flight, 1..8, default 1. With two one is written while the other waits for the disk
 
 	QueueLength   int           // calls of Append that may wait to be taken into a batch; more are refused at once. Default 2048: a tenth of a second of a busy server
 	MaxBatch      int           // events in one commit. Default 512
