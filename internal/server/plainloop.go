@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// plainPatience is how long the rest of a request is waited for that has begun to be plain. Then net/http waits.
-const plainPatience = 500 * time.Millisecond
+// plainPatience is how long the rest of a request is waited for that has begun to be plain. Then net/http waits, and from then on the
+// log counts how long the request takes: this is what it does not see.
+const plainPatience = 50 * time.Millisecond
 
 // plainConn answers the plain requests of a connection, until something else comes: that and all that follows it is left to net/http. It lives
 // in a pool; what it remembers of the requests before saves the next connection's work as well.
