@@ -47,3 +47,11 @@ func proportion(live uint64) int {
 	}
 	return max(percent-percent%10, 10)
 }
+
+// spareProcessors lets so many goroutines more run at a time than there are processors: on SQLite each lane waits for the disk in a system call most
+// of the time under load, and until the runtime notices that, a processor would do nothing. GOMAXPROCS, where set, is the operator's word.
+func spareProcessors(n int) {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + n)
+	}
+}

@@ -21,6 +21,7 @@ import (
 	"github.com/openway-access/openway/internal/httpapi"
 	"github.com/openway-access/openway/internal/metrics"
 	"github.com/openway-access/openway/internal/server"
+	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/throttle"
 	"github.com/openway-access/openway/internal/webadmin"
 )
@@ -258,9 +259,13 @@ type serving struct {
 
 // run serves until ctx ends, then drains: requests under way are answered, then the event log is closed. The installation stays open.
 func (s serving) run(ctx context.Context, in *installation) (err error) {
+	const lanes = 2 // one batch is written while the other waits for the disk
+	if in.store.Engine() == store.SQLite {
+		spareProcessors(lanes)
+	}
 	events := s.log.With(server.LoggerKey, "openway.events")
 	feed := eventlog.NewFeed(eventlog.FeedConfig{Reader: in.store, Logger: events})
-	recording := eventlog.Config{Appender: in.store, Lanes: 2, Landed: feed.Wake}
+	recording := eventlog.Config{Appender: in.store, Lanes: lanes, Landed: feed.Wake}
 	var numbers *metrics.Metrics // nil = nobody reads them
 	if s.plan.metrics != "" {
 		numbers = metrics.New(api.PathVerify, api.PathToken, "/admin/login/")

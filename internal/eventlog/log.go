@@ -18,7 +18,7 @@ type Config struct {
 	Policies Policies
 	Lanes    int // batches in flight, 1..8, default 1. With two one is written while the other waits for the disk
 
-	QueueLength   int           // calls of Append that may wait to be taken into a batch; more are refused at once. Default 2048: a tenth of a second of a busy server
+	QueueLength   int           // calls of Append that may wait to be taken into a batch; more are refused at once. Default 4096: a tenth of a second of a busy server
 	MaxBatch      int           // events in one commit. Default 512
 	MaxPosted     int           // posted events kept while the database is away. Default 16384
 	MaxWait       time.Duration // how long Append may take. Default 3 s
@@ -78,7 +78,7 @@ func New(cfg Config) *Log {
 	}
 	set(&cfg.Lanes, 1)
 	cfg.Lanes = min(cfg.Lanes, 8)
-	set(&cfg.QueueLength, 2048)
+	set(&cfg.QueueLength, 4096)
 	set(&cfg.MaxBatch, 512)
 	set(&cfg.MaxPosted, 16384)
 	wait(&cfg.MaxWait, DefaultMaxWait)
