@@ -77,7 +77,7 @@ func (ln *lane) take() bool {
 	room := limit - len(ln.posted) - min(len(l.pending), max(1, limit/8))
 	n := min(len(l.queue), max(1, room))
 	ln.waiters = append(ln.waiters[:0], l.queue[:n]...)
-	l.queue = drop(l.queue, n)
+	l.queue, l.aged = drop(l.queue, n), false
 	l.flying[ln.index] = ln.waiters
 
 	n = min(len(l.pending), max(0, limit-len(ln.posted)-len(ln.waiters)))
@@ -93,10 +93,11 @@ func (ln *lane) take() bool {
 
 // enough reports whether so many wait that a batch is worth its commit: any number while none is in flight, and else half as many again as are in
 // flight. So an idle server commits at once, and a busy one has one batch on its way to the disk while the next, of about that size, is written:
-// with less, batches become many and small, and a commit costs as much as a score of events. l.mu is held.
+// with less, batches become many and small, and a commit costs as much as a score of events. When what is in flight hangs, nobody waits
+// for it: see expire. l.mu is held.
 func (l *Log) enough() bool {
 	n := len(l.queue) + len(l.pending)
-	return n > 0 && (2*n >= 3*l.aloft || n >= l.cfg.MaxBatch)
+	return n > 0 && (2*n >= 3*l.aloft || n >= l.cfg.MaxBatch || l.aged)
 }
 
 // inFlight reports whether a lane has waiters in hand, who may come back to the queue. l.mu is held.
@@ -335,6 +336,7 @@ func (ln *lane) abandon(cause error) {
 	f := fence{writer: ln.writer, seq: ln.seq, events: len(ln.waiters) + len(ln.posted)}
 	l.mu.Lock()
 	ln.fly(nil)
+	l.work.Signal() // this lane may rest now
 	l.mu.Unlock()
 	for _, e := range ln.waiters {
 		f.waiters = append(f.waiters, refusal{gate: e.Event.GateID, at: e.Event.At})

@@ -54,6 +54,7 @@ type Log struct {
 	proven   bool      // it has taken others since
 	notes    notes
 	aloft    int        // entries that lanes have in hand
+	aged     bool       // the oldest in the queue has waited longer than a commit should take
 	flying   [][]*Entry // by lane: the entries of the batch in flight that are waited for
 	started  bool
 	closed   bool // nothing more is accepted by Append

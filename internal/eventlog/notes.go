@@ -78,7 +78,7 @@ func (l *Log) reap() {
 		case <-l.leave:
 			return
 		}
-		tick := time.NewTicker(max(l.cfg.MaxWait/32, time.Millisecond))
+		tick := time.NewTicker(l.reapEvery())
 		for busy := true; busy; {
 			select {
 			case <-tick.C:
@@ -90,6 +90,9 @@ func (l *Log) reap() {
 		tick.Stop()
 	}
 }
+
+// reapEvery is how often the reaper looks.
+func (l *Log) reapEvery() time.Duration { return max(l.cfg.MaxWait/32, time.Millisecond) }
 
 // lookAfter makes sure that the reaper is awake. l.mu is held.
 func (l *Log) lookAfter() {
@@ -124,7 +127,10 @@ func (l *Log) expire() bool {
 		clear(l.queue[len(keep):])
 		l.queue = keep
 	}
-	if l.notesDue() {
+	if len(l.queue) > 0 && l.queue[0].due-now <= int64(l.cfg.MaxWait-l.reapEvery()) {
+		l.aged = true
+	}
+	if l.notesDue() || l.enough() {
 		l.work.Signal()
 	}
 	l.watched = len(l.queue) > 0 || len(l.notes.byGate) > 0 || l.inFlight()

@@ -88,7 +88,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if len(c.ahead) > 0 {
 		return takeAhead(&c.ahead, p), nil
 	}
-	if len(p) == 1 {
+	if len(p) == 1 && !c.own.Load() {
 		if err := c.putOff(); err != nil {
 			return 0, err
 		}

@@ -358,6 +358,7 @@ func TestPlainTimes(t *testing.T) {
 		var plainly atomic.Int64
 		s := try(t, Config{Handler: echo(&plainly), Plain: []string{"/plain"}, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 75 * time.Second})
 		dial, drain := onPipes(t, s.Server)
+		allButOne := request("{}", "X-Long: "+strings.Repeat("x", plainRoom))[:plainRoom-1]
 		for _, tt := range []struct {
 			pieces []string
 			pause  time.Duration
@@ -369,13 +370,15 @@ func TestPlainTimes(t *testing.T) {
 			{[]string{request("{}"), "POS"}, 10 * time.Second, 75 * time.Second}, // net/http waits for four bytes as for none
 			{[]string{request("{}"), "POST"}, 10 * time.Second, 15 * time.Second},
 			{[]string{request("{}")[:60]}, 0, 5 * time.Second},
+			{[]string{allButOne}, 0, 5 * time.Second}, // room for one byte more is not net/http's read of one byte
+			{[]string{request("{}"), allButOne}, 10 * time.Second, 15 * time.Second},
 		} {
 			if answers, closed := converse(dial(), time.Hour, tt.pause, tt.pieces...); closed != tt.want {
 				t.Errorf("%q, %s between: closed after %s, want %s; got %q", tt.pieces, tt.pause, closed, tt.want, answers)
 			}
 		}
-		if plainly.Load() != 5 {
-			t.Errorf("%d requests were read as plain, want 5", plainly.Load())
+		if plainly.Load() != 6 {
+			t.Errorf("%d requests were read as plain, want 6", plainly.Load())
 		}
 		if err := drain(); err != nil {
 			t.Error(err)

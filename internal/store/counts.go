@@ -223,6 +223,10 @@ func (tx *Tx) uncounted(sums *tally, most int) (lanes []countedLane, n int, more
 		}
 		// What the process remembers follows: not a batch of it is to be read.
 		batches = slices.DeleteFunc(batches, func(b access.LaneBatch) bool { return seq > l.seq && b.Seq > seq })
+		if len(batches) == 0 && seq > l.seq { // those before it were purged
+			lanes = append(lanes, countedLane{id: l.id, seq: seq})
+			continue
+		}
 		if len(batches) == 0 {
 			if l.retired { // for good: a lane is fenced before it is retired
 				lanes = append(lanes, countedLane{l.id, l.seq, true})

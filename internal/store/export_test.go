@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"os"
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
@@ -98,7 +99,7 @@ func InsertEvent(tx *Tx, e *access.Event) error {
 
 // WatchSyncs puts itself before each wait for the disk of an SQLite store: do does it.
 func WatchSyncs(s *Store, sync func(do func() error) error) {
-	s.write.syncing = func(l *wal) error { return sync(func() error { return l.sync() }) }
+	s.write.syncing = func(f *os.File) error { return sync(func() error { return syncData(f) }) }
 }
 
 // SetCheckpointPages lets a checkpoint follow after so many pages. Nobody may write meanwhile.

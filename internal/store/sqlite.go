@@ -82,7 +82,7 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 		return err
 	}
 	w.SetMaxOpenConns(1)
-	s.write = &writer{db: w, path: path, bare: s.opt.Building, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), syncing: (*wal).sync, enough: checkpointPages}
+	s.write = &writer{db: w, path: path, bare: s.opt.Building, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), syncing: syncData, enough: checkpointPages}
 	// The writer comes first: it is what turns the journal of a new file into a WAL.
 	if err := s.write.do(ctx, durable, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
 		return errors.Join(err, s.write.close())
@@ -106,8 +106,8 @@ type writer struct {
 	wal  *wal          // comes and goes with conn
 	bare bool          // the file is built without one, and nothing of it is durable
 
-	syncing  func(*wal) error // waits for the disk
-	doubtful atomic.Bool      // a sync has failed: what it was for is not known to be on the disk
+	syncing  func(*os.File) error // waits for the disk
+	doubtful atomic.Bool          // a sync has failed: what it was for may not be on the disk
 
 	stmt batchStatements
 	kept map[string]*sql.Stmt // by text: what changes are made of, prepared once
@@ -141,10 +141,18 @@ func (w *writer) do(ctx context.Context, d durability, fn func(*sql.Conn) (commi
 // doThen is do, and calls landed when others can see the commit, before anybody writes after it. The disk may not have it yet.
 func (w *writer) doThen(ctx context.Context, d durability, fn func(*sql.Conn) (commit bool, err error), landed func()) error {
 	log, committed, err := w.commit(ctx, fn, landed)
-	if err != nil || !committed || d == lazy {
+	if err != nil || d == lazy {
 		return err
 	}
-	return w.settle(log)
+	// Also when there was nothing to commit: what was found may be what somebody has just committed and the disk does not have yet.
+	switch err := w.settle(log); {
+	case err == nil:
+		return nil
+	case committed:
+		return fmt.Errorf("commit: %w: sync: %w", access.ErrOutcomeUnknown, err)
+	default:
+		return fmt.Errorf("wait for the disk: %w", unavailable(err))
+	}
 }
 
 // commit is doThen without the wait for the disk. log is what is to be waited for.
@@ -171,7 +179,7 @@ func (w *writer) commit(ctx context.Context, fn func(*sql.Conn) (commit bool, er
 	commit, err := fn(w.conn)
 	if err != nil || !commit {
 		sound = !errors.Is(w.kind.fault(err), access.ErrUnavailable)
-		return nil, false, err
+		return w.wal, false, err
 	}
 	if _, err := w.stmt.commit.ExecContext(apart); err != nil {
 		if w.kind.unknown(err) {
@@ -211,7 +219,11 @@ func (w *writer) ready(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.secure(ctx)
+	if err := w.secure(ctx); err != nil {
+		w.drop()
+		return err
+	}
+	return nil
 }
 
 // turned runs fn while nobody writes, outside of a transaction.

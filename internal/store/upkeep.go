@@ -96,6 +96,11 @@ func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
 	if s.write.pages.Load() < s.write.enough {
 		return false, nil
 	}
+	if s.write.doubtful.Load() { // no page is to be taken from what may not be on the disk
+		if err := s.write.turned(ctx, func(*sql.Conn) error { return nil }); err != nil {
+			return false, fmt.Errorf("checkpoint: %w", err)
+		}
+	}
 	const passive = `PRAGMA wal_checkpoint(PASSIVE)`
 	if _, err := s.read.ExecContext(ctx, passive); err != nil {
 		return false, fmt.Errorf("checkpoint: %w", s.kind.fault(err))

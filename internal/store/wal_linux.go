@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// syncsAtOnce is how many may wait for the disk at a time: one for each lane of events.
+const syncsAtOnce = 2
+
 // syncData waits until what was written to a file is on the disk: its data, and its length, but not its times.
 func syncData(f *os.File) error {
 	c, err := f.SyscallConn()

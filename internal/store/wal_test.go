@@ -13,17 +13,15 @@ import (
 	"github.com/openway-access/openway/internal/storetest"
 )
 
-// TestCommitWaitsForTheDisk: no commit returns before a sync that began after it, a change neither, and meanwhile others write.
+// TestCommitWaitsForTheDisk: no commit returns before a sync that began after it, a change neither. Meanwhile others write.
 func TestCommitWaitsForTheDisk(t *testing.T) {
 	s := storetest.Open(t, store.SQLite)
 	one, two := mustClaim(t, s), mustClaim(t, s)
-	mark, err := s.PolicyMark(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	waiting, goOn := make(chan struct{}, 3), make(chan struct{})
+	mark := mustMark(t, s)
+	var syncs atomic.Int64
+	goOn := make(chan struct{})
 	store.WatchSyncs(s, func(do func() error) error {
-		waiting <- struct{}{}
+		syncs.Add(1)
 		<-goOn
 		return do()
 	})
@@ -36,28 +34,23 @@ func TestCommitWaitsForTheDisk(t *testing.T) {
 			}
 			ended <- err
 		}()
-		<-waiting // the second one is written while the first waits for the disk
 	}
-	go func() {
-		_, _, err := s.Change(t.Context(), access.Actor{}, func(tx *store.Tx) error {
-			return tx.Record(access.ObjectSite, 1, "test", nil, nil)
-		})
-		ended <- err
-	}()
-	<-waiting
+	eventually(t, "others see both batches", func() bool { return len(requestIDs(t, s)) == 2 })
+	go func() { ended <- touch(t, s) }()
+	eventually(t, "others see the change", func() bool { return mustMark(t, s) != mark })
 	select {
 	case err := <-ended:
 		t.Fatalf("a commit returned (%v) before the disk had it", err)
 	default:
-	}
-	if ids := requestIDs(t, s); ids != "ab" {
-		t.Errorf("others see the events %q, want a and b", ids)
 	}
 	close(goOn)
 	for range 3 {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+	}
+	if n := syncs.Load(); n != 3 {
+		t.Errorf("%d syncs, want one for each commit", n)
 	}
 }
 
@@ -67,10 +60,7 @@ func TestSyncThatFails(t *testing.T) {
 	db := storetest.New(t, store.SQLite)
 	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
 	lane := mustClaim(t, s)
-	mark, err := s.PolicyMark(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	mark := mustMark(t, s)
 	mustAppend(t, s, lane, 1, batchOf(mark, "a"))
 
 	var failures, syncs atomic.Int64
@@ -119,4 +109,83 @@ func mustClaimFails(t *testing.T, s *store.Store) int64 {
 		t.Errorf("ClaimWriter: %v, want it to be unavailable", err)
 	}
 	return id
+}
+
+// TestSyncsThatOverlap: whoever comes to wait after another's sync has failed is not told that he is safe because his own succeeds.
+func TestSyncsThatOverlap(t *testing.T) {
+	s := storetest.Open(t, store.SQLite)
+	one, two := mustClaim(t, s), mustClaim(t, s)
+	mark := mustMark(t, s)
+	var syncs atomic.Int64
+	waiting, outcome := make(chan struct{}), make(chan error)
+	store.WatchSyncs(s, func(do func() error) error {
+		syncs.Add(1)
+		waiting <- struct{}{}
+		return errors.Join(do(), <-outcome)
+	})
+	ended := make(chan error, 3)
+	for i, writer := range []int64{one, two} {
+		go func() {
+			_, err := s.AppendBatch(t.Context(), writer, 1, batchOf(mark, string(rune('a'+i))))
+			ended <- err
+		}()
+		<-waiting
+	}
+	go func() { ended <- touch(t, s) }()
+	eventually(t, "the change is written", func() bool { return mustMark(t, s) != mark })
+	outcome <- syscall.EIO
+	for range 2 { // one of the batches, and the change, which finds its place free
+		if err := <-ended; !errors.Is(err, access.ErrOutcomeUnknown) {
+			t.Errorf("ended with %v, want an unknown outcome", err)
+		}
+	}
+	outcome <- nil // its own descriptor would have told it
+	if err := <-ended; err != nil {
+		t.Errorf("the other batch: %v", err)
+	}
+	if n := syncs.Load(); n != 2 {
+		t.Errorf("%d syncs, want none after the one that failed", n)
+	}
+	store.WatchSyncs(s, func(do func() error) error { return do() })
+	for _, writer := range []int64{one, two} {
+		if landed, _, err := s.FenceBatch(t.Context(), writer, 1); !landed || err != nil {
+			t.Errorf("FenceBatch = %v, %v; want it to have landed", landed, err)
+		}
+	}
+}
+
+// TestNothingToDoIsDurable: who finds done what he came for is told so when the disk has it, and never when it was lost.
+func TestNothingToDoIsDurable(t *testing.T) {
+	s := storetest.Open(t, store.SQLite)
+	lane, mark := mustClaim(t, s), mustMark(t, s)
+	waiting, goOn := make(chan struct{}, 2), make(chan struct{})
+	store.WatchSyncs(s, func(func() error) error {
+		waiting <- struct{}{}
+		<-goOn
+		return syscall.EIO
+	})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.AppendBatch(t.Context(), lane, 1, batchOf(mark, "a"))
+		ended <- err
+	}()
+	<-waiting
+	_, _, err := s.Change(t.Context(), access.Actor{}, func(*store.Tx) error {
+		close(goOn)
+		return nil
+	})
+	if !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("Change: %v, want it to be unavailable: nothing was changed, and what was read may be lost", err)
+	}
+	if err := <-ended; !errors.Is(err, access.ErrOutcomeUnknown) {
+		t.Errorf("AppendBatch: %v, want an unknown outcome", err)
+	}
+}
+
+// touch makes a change.
+func touch(t *testing.T, s *store.Store) error {
+	_, _, err := s.Change(t.Context(), access.Actor{}, func(tx *store.Tx) error {
+		return tx.Record(access.ObjectSite, 1, "test", nil, nil)
+	})
+	return err
 }
