@@ -208,12 +208,12 @@ func TestQueueIsBounded(t *testing.T) {
 	})
 }
 
-// TestBatchesAreWorthTheirCommit: what comes to an idle log is written at once; while a batch is in flight the next waits until half as many again
-// are there, and then does not wait for the first. A lane that got nowhere keeps nobody waiting.
+// TestBatchesAreWorthTheirCommit: what comes to a log that is hardly busy is written at once; while a batch of some size is in flight the next waits
+// until half as many again are there, and then does not wait for the first. A lane that got nowhere keeps nobody waiting.
 func TestBatchesAreWorthTheirCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
-		f := newFaulty(t, m, script{write: {stallsKept, stallsKept, fails, fails, fails}}.plan())
+		f := newFaulty(t, m, script{write: {stallsKept, stallsKept, stallsKept, stallsKept, fails, fails, fails}}.plan())
 		l := start(t, eventlog.Config{Appender: f, Policies: f, Lanes: 2, Pause: 10 * time.Second})
 		var wg sync.WaitGroup
 		appendOne := func(wantQueued int) {
@@ -229,15 +229,25 @@ func TestBatchesAreWorthTheirCommit(t *testing.T) {
 			}
 		}
 		appendOne(0) // the first lane is at it
-		appendOne(1)
-		appendOne(0) // the second takes two
-		for i := range 4 {
+		appendOne(0) // the second takes one as well
+		for i := range 6 {
 			appendOne(i + 1) // both lanes are away
+		}
+		for range 2 { // the first comes back and takes the six, and then the second
+			f.release <- struct{}{}
+			synctest.Wait()
+		}
+		for i := range 8 {
+			appendOne(i + 1)
+		}
+		appendOne(0) // the second takes nine
+		for i := range 4 {
+			appendOne(i + 1)
 		}
 		close(f.release)
 		synctest.Wait()
-		if s := l.Stats(); s.Recorded != 7 { // of the three failures at most two were of one lane, which rests now
-			t.Errorf("%+v, want 7 events recorded", s)
+		if s := l.Stats(); s.Recorded != 21 { // of the three failures at most two were of one lane, which rests now
+			t.Errorf("%+v, want 21 events recorded", s)
 		}
 		wg.Wait()
 		stop(t, l)

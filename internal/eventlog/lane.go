@@ -91,14 +91,17 @@ func (ln *lane) take() bool {
 	return true
 }
 
-// enough reports whether so many wait that a batch is worth its commit: any number while none is in flight, and else half as many again as are in
+// enough reports whether so many wait that a batch is worth its commit: any number while few are in flight, and else half as many again as are in
 // flight. So an idle server commits at once, and a busy one has one batch on its way to the disk while the next, of about that size, is written:
 // with less, batches become many and small, and a commit costs as much as a score of events. When what is in flight hangs, nobody waits
 // for it: see expire. l.mu is held.
 func (l *Log) enough() bool {
 	n := len(l.queue) + len(l.pending)
-	return n > 0 && (2*n >= 3*l.aloft || n >= l.cfg.MaxBatch || l.aged)
+	return n > 0 && (l.aloft <= few || 2*n >= 3*l.aloft || n >= l.cfg.MaxBatch || l.aged)
 }
+
+// few are so few that whoever comes next does better with a commit of his own than waiting for theirs: the server is not busy.
+const few = 4
 
 // inFlight reports whether a lane has waiters in hand, who may come back to the queue. l.mu is held.
 func (l *Log) inFlight() bool {

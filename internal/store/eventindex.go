@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,40 +87,39 @@ func indexKeys(keys []int64, gate, user, device int64, kind access.EventKind, de
 
 // indexed is an event as the index sees it.
 type indexed struct {
-	id, at int64
-	keys   []int64
+	id, at, writer int64
+	keys           []int64
 }
 
-// freshEvents are the events that this process appended lately, so that the index need not read them again. It forgets them when
-// somebody else appended in between.
+// freshEvents are events that this process appended lately, so that the index need not read them again. It is a help and no more: whether they
+// are all that there are is seen when a slice is made of them.
 type freshEvents struct {
-	mu       sync.Mutex
-	epoch    int64 // of the index; when it is begun anew, what is here may not be all
-	after    int64 // every event above it, and up to the last of events, is in events
-	events   []indexed
-	wanted   int           // when so many are there, wake
-	appended int           // on PostgreSQL: how many were since
-	wake     chan struct{} // holds a token when there may be something to index
+	mu     sync.Mutex
+	epoch  int64 // of the index; when it is begun anew, what is here may be of another database
+	events []indexed
+	wanted int           // after so many, wake
+	since  int           // how many came since the last time
+	wake   chan struct{} // holds a token when there may be something to index
 }
 
 // maxFresh bounds the memory: when the index does not keep up, the oldest are read from the database.
 const maxFresh = 16
 
-// add takes a batch whose events were committed as those with ids up to last.
-func (f *freshEvents) add(last int64, b *access.EventBatch) {
+// add takes a batch that was committed.
+func (f *freshEvents) add(b *access.EventBatch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	first := last - int64(len(b.Events)) + 1
-	if n := len(f.events); n == 0 || f.events[n-1].id != first-1 || n > maxFresh*f.wanted {
-		f.events, f.after = f.events[:0], first-1
+	if len(f.events) > maxFresh*f.wanted {
+		f.events = f.events[:0]
 	}
 	memory := make([]int64, 0, len(b.Events)*5)
-	for i, e := range b.Events {
+	for _, e := range b.Events {
 		n := len(memory)
 		memory = indexKeys(memory, e.GateID, e.UserID, e.DeviceID, e.Kind, e.Decision, e.Reason, e.RequestID)
-		f.events = append(f.events, indexed{first + int64(i), micros(e.At), memory[n:len(memory):len(memory)]})
+		f.events = append(f.events, indexed{e.ID, micros(e.At), e.WriterID, memory[n:len(memory):len(memory)]})
 	}
-	if len(f.events) >= f.wanted {
+	if f.since += len(b.Events); f.since >= f.wanted {
+		f.since = 0
 		select {
 		case f.wake <- struct{}{}:
 		default:
@@ -127,20 +127,23 @@ func (f *freshEvents) add(last int64, b *access.EventBatch) {
 	}
 }
 
-// take returns the n events that follow an id; ok is false when they are not all known. What is below is forgotten.
-func (f *freshEvents) take(epoch, mark int64, n int) (events []indexed, ok bool) {
+// take returns the first n of those that follow an id, up to another. What is below is forgotten.
+func (f *freshEvents) take(epoch, mark, upTo int64, n int) []indexed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.epoch != epoch {
 		f.epoch, f.events = epoch, f.events[:0]
 	}
-	if mark < f.after || len(f.events) == 0 {
-		return nil, false
+	byID := func(a, b indexed) int { return cmp.Compare(a.id, b.id) }
+	if !slices.IsSortedFunc(f.events, byID) { // on PostgreSQL lanes draw their ids side by side
+		slices.SortFunc(f.events, byID)
 	}
-	i, _ := slices.BinarySearchFunc(f.events, mark+1, func(e indexed, id int64) int { return int(e.id - id) })
-	f.events = slices.Delete(f.events, 0, i)
-	f.after = max(f.after, mark)
-	return slices.Clone(f.events[:min(n, len(f.events))]), true
+	after := func(id int64) int {
+		i, _ := slices.BinarySearchFunc(f.events, id, func(e indexed, id int64) int { return cmp.Compare(e.id, id+1) })
+		return i
+	}
+	f.events = slices.Delete(f.events, 0, after(mark))
+	return slices.Clone(f.events[:min(n, after(upTo))])
 }
 
 // IndexEvents brings the index over the events up to date, which the server does by itself in the background: for those who wrote
@@ -207,14 +210,20 @@ func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
 	if err := s.kind.fault(s.read.QueryRowContext(ctx, `SELECT mark, epoch FROM event_index WHERE id = 1`).Scan(&mark, &epoch)); err != nil {
 		return false, fmt.Errorf("see how far the index goes: %w", err)
 	}
-	events, known := s.fresh.take(epoch, mark, s.sizes.slice)
 	upTo := eventRef{id: math.MaxInt64}
 	if s.write == nil {
 		if upTo, err = s.settled(ctx, mark+int64(s.sizes.slice)); err != nil || upTo.id < mark+int64(s.sizes.slice) {
 			return false, err
 		}
 	}
-	if !known {
+	events := s.fresh.take(epoch, mark, upTo.id, s.sizes.slice)
+	all, err := s.areAll(ctx, mark, events)
+	switch {
+	case err != nil:
+		return false, err
+	case all && len(events) < s.sizes.slice && s.write != nil:
+		return false, nil
+	case !all || len(events) < s.sizes.slice:
 		if events, err = s.eventsToIndex(ctx, mark, upTo.id, s.sizes.slice); err != nil {
 			return false, err
 		}
@@ -222,15 +231,15 @@ func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
 	if len(events) < s.sizes.slice {
 		return false, nil
 	}
-	all := make([]posting.Posting, 0, 5*len(events))
+	postings := make([]posting.Posting, 0, 5*len(events))
 	oldest, newest := events[0].at, events[0].at
 	for _, e := range events {
 		oldest, newest = min(oldest, e.at), max(newest, e.at)
 		for _, k := range e.keys {
-			all = append(all, posting.Posting{Key: k, ID: e.id})
+			postings = append(postings, posting.Posting{Key: k, ID: e.id})
 		}
 	}
-	chunks := posting.Pack(all)
+	chunks := posting.Pack(postings)
 	first, last := mark+1, events[len(events)-1].id
 	err = s.inIndexStep(ctx, func(tx *Tx) (bool, error) {
 		if s.write == nil {
@@ -258,6 +267,34 @@ func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
 		return false, fmt.Errorf("index the events %d to %d: %w", first, last, err)
 	}
 	return true, nil
+}
+
+// areAll reports whether no other events lie between an id and the last of events, which were committed as this process knows.
+//
+// On SQLite that is so when there is no room for others. On PostgreSQL some are left out of the ids, others append in between, and a standby that takes over
+// may have lost some and give their ids to others. (A purge may have taken as many as others have appended; but then its term is so short that
+// nobody will look for those either.)
+func (s *Store) areAll(ctx context.Context, mark int64, events []indexed) (bool, error) {
+	n := len(events)
+	switch {
+	case n == 0:
+		return false, nil
+	case s.write != nil:
+		return events[n-1].id-mark == int64(n), nil
+	}
+	var writers []int64
+	for _, e := range events {
+		if !slices.Contains(writers, e.writer) {
+			writers = append(writers, e.writer)
+		}
+	}
+	var all, ours int
+	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*), COUNT(CASE WHEN writer_id IN `+idList(writers)+` THEN 1 END)
+		FROM (SELECT writer_id FROM events WHERE id > $1 AND id <= $2 LIMIT $3) AS e`, mark, events[n-1].id, n+1).Scan(&all, &ours)
+	if err != nil {
+		return false, fmt.Errorf("count the events to index: %w", s.kind.fault(err))
+	}
+	return all == n && ours == n, nil
 }
 
 // eventsToIndex reads the n events that follow an id, up to another.

@@ -32,6 +32,15 @@ type settling struct {
 // eventRef is an event and its batch. The zero one is none.
 type eventRef struct{ id, writer, seq int64 }
 
+// newestEvent is the one with the highest id.
+func (s *Store) newestEvent(ctx context.Context) (e eventRef, err error) {
+	err = s.kind.fault(s.read.QueryRowContext(ctx, `SELECT id, writer_id, seq FROM events ORDER BY id DESC LIMIT 1`).Scan(&e.id, &e.writer, &e.seq))
+	if errors.Is(err, access.ErrNotFound) {
+		return eventRef{}, nil
+	}
+	return e, err
+}
+
 // settled returns an event with a settled id, at least the one wanted if there is such a one by now.
 func (s *Store) settled(ctx context.Context, wanted int64) (eventRef, error) {
 	g := &s.settling
@@ -41,8 +50,8 @@ func (s *Store) settled(ctx context.Context, wanted int64) (eventRef, error) {
 		return g.now, nil
 	}
 	if g.next.id == 0 {
-		err := s.kind.fault(s.read.QueryRowContext(ctx, `SELECT id, writer_id, seq FROM events ORDER BY id DESC LIMIT 1`).Scan(&g.next.id, &g.next.writer, &g.next.seq))
-		if errors.Is(err, access.ErrNotFound) {
+		var err error
+		if g.next, err = s.newestEvent(ctx); g.next.id == 0 && err == nil {
 			return g.now, nil
 		}
 		if err == nil {
@@ -161,18 +170,5 @@ func (s *Store) followEvents(ctx context.Context) {
 		}
 		failed = err != nil
 		rest.Reset(wait)
-	}
-}
-
-// count notes that so many events were appended, on PostgreSQL, where what they were is read from the database.
-func (f *freshEvents) count(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.appended += n; f.appended >= f.wanted {
-		f.appended = 0
-		select {
-		case f.wake <- struct{}{}:
-		default:
-		}
 	}
 }

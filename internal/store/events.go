@@ -28,8 +28,9 @@ type lane struct {
 	conn   *sql.Conn  // nil on SQLite, and until the next use after a failure
 	used   time.Time
 	landed landed
-	// columns are the parameters of the last batch, for their memory.
+	// columns are the parameters of the last batch, and ids what its events got, for their memory.
 	columns eventColumns
+	ids     []int64
 	// unnamed: a pooler has lost our prepared statement, so none is used any more.
 	unnamed bool
 }
@@ -144,7 +145,7 @@ func (s *Store) laneOf(writer int64) (*lane, error) {
 }
 
 // AppendBatch writes b as batch seq of a lane in one transaction, if the policy is still b.Policy; else nothing is written and
-// landed is false. It fills in RecordedAt, WriterID and Seq of the events.
+// landed is false. It fills in ID, RecordedAt, WriterID and Seq of the events.
 //
 // err wraps access.ErrOutcomeUnknown when the fate of the commit is unknown (then the lane is to be retired, and FenceBatch tells);
 // after any other error surely nothing was written, and seq may be used again.
@@ -212,6 +213,12 @@ func (s *Store) AppendBatchHeld(ctx context.Context, writer, seq int64, decide f
 		return s.appendHeldSQLite(ctx, l, held)
 	}
 	return s.appendHeldPostgres(ctx, l, held)
+}
+
+// landed remembers a batch for those who would have to read it otherwise: the index, and the sums.
+func (s *Store) landed(l *lane, head batchHead, b *access.EventBatch) {
+	s.fresh.add(b)
+	l.landed.add(head.seq, b)
 }
 
 // FenceBatch settles a batch whose outcome is unknown: it waits for a commit that is still running (or fails at ctx's end, and

@@ -19,7 +19,7 @@ import (
 )
 
 // appendSQL is a whole batch in one statement, which commits by itself: one round trip, and no transaction that a lost
-// connection could leave open. The outer INSERT's count is the number of events, 0 when the policy has moved.
+// connection could leave open. It returns the ids of the events in their order, none when the policy has moved.
 const appendSQL = `WITH batch AS (
 	INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at)
 	SELECT $1::bigint, $2::bigint, version, $3::bigint, $4::bigint, $5::bigint FROM policy WHERE id = 1 AND version = $6::bigint AND stamp = $7::bigint
@@ -29,7 +29,8 @@ SELECT unnest($8::text[]), unnest($9::bigint[]), $5, $1, $2, NULLIF(unnest($10::
 	NULLIF(unnest($13::bigint[]), 0), NULLIF(unnest($14::bigint[]), 0), NULLIF(unnest($15::bigint[]), 0), NULLIF(unnest($16::bigint[]), 0),
 	unnest($17::bigint[]), unnest($18::text[]), unnest($19::text[]), unnest($20::bigint[]), NULLIF(unnest($21::bigint[]), 0),
 	unnest($22::text[]), unnest($23::text[]), unnest($24::text[])
-FROM batch`
+FROM batch
+RETURNING id`
 
 // eventColumns are the events of a batch, column by column.
 type eventColumns struct {
@@ -183,44 +184,66 @@ func (s *Store) appendPostgres(ctx context.Context, l *lane, head batchHead, b *
 		return false, err
 	}
 	args := l.columns.args(head, b)
-	run := func(mode pgx.QueryExecMode) (n int64, err error) {
-		err = l.raw(func(c *pgx.Conn) (err error) {
-			var tag pgconn.CommandTag
+	run := func(mode pgx.QueryExecMode) error {
+		l.ids = l.ids[:0]
+		return l.raw(func(c *pgx.Conn) error {
 			switch mode {
 			case pgx.QueryExecModeCacheStatement:
 				if _, err := c.Prepare(ctx, appendStatement, appendSQL); err != nil { // known after the first time
 					return err
 				}
-				tag, err = c.PgConn().ExecPrepared(ctx, appendStatement, l.columns.encode(args[1:]), appendFormats, nil).Close()
+				return l.readIDs(c.PgConn().ExecPrepared(ctx, appendStatement, l.columns.encode(args[1:]), appendFormats, appendFormats))
 			case pgx.QueryExecModeExec:
-				tag, err = c.PgConn().ExecParams(ctx, appendSQL, l.columns.encode(args[1:]), appendTypes, appendFormats, nil).Close()
+				return l.readIDs(c.PgConn().ExecParams(ctx, appendSQL, l.columns.encode(args[1:]), appendTypes, appendFormats, appendFormats))
 			default:
 				args[0] = mode
-				tag, err = c.Exec(ctx, appendSQL, args...)
+				rows, err := c.Query(ctx, appendSQL, args...)
+				if err != nil {
+					return err
+				}
+				l.ids, err = pgx.AppendRows(l.ids, rows, pgx.RowTo[int64])
+				return err
 			}
-			n = tag.RowsAffected()
-			return err
 		})
-		return n, err
 	}
 	mode := s.appendMode
 	if l.unnamed {
 		mode = pgx.QueryExecModeExec
 	}
-	n, err := run(mode)
+	err = run(mode)
 	if err != nil && !l.unnamed && lostStatement(err) {
 		l.unnamed = true
-		n, err = run(pgx.QueryExecModeExec)
+		err = run(pgx.QueryExecModeExec)
 	}
 	switch {
 	case err == nil:
-		s.fresh.count(int(n))
-		return n > 0, nil
+		return s.landedAs(l, head, l.ids, b), nil
 	case s.kind.unknown(err):
 		l.drop()
 		return false, fmt.Errorf("%w: %w", access.ErrOutcomeUnknown, err)
 	}
 	return false, s.kind.fault(err)
+}
+
+// readIDs reads the ids that an append returns.
+func (l *lane) readIDs(r *pgconn.ResultReader) error {
+	for r.NextRow() {
+		l.ids = append(l.ids, int64(binary.BigEndian.Uint64(r.Values()[0])))
+	}
+	_, err := r.Close()
+	return err
+}
+
+// landedAs takes note of a batch whose events got these ids, one each; none when it did not land.
+func (s *Store) landedAs(l *lane, head batchHead, ids []int64, b *access.EventBatch) bool {
+	if len(ids) == 0 {
+		return false
+	}
+	for i, e := range b.Events {
+		e.ID = ids[i]
+	}
+	s.landed(l, head, b)
+	return true
 }
 
 // lostStatement reports whether the server does not know a prepared statement by its name, or knows another one by it.
@@ -234,16 +257,29 @@ func (s *Store) appendHeldPostgres(ctx context.Context, l *lane, held func(on co
 	if err := l.open(ctx, s); err != nil {
 		return err
 	}
+	var head batchHead
+	var batch *access.EventBatch
 	err := s.inTransaction(ctx, l.conn, durable, func(on conn) (bool, error) {
-		return held(on, func(head batchHead, b *access.EventBatch) (bool, error) {
-			r, err := on.ExecContext(ctx, appendSQL, l.columns.args(head, b)[1:]...)
+		return held(on, func(h batchHead, b *access.EventBatch) (bool, error) {
+			head, batch, l.ids = h, b, l.ids[:0]
+			rows, err := on.QueryContext(ctx, appendSQL, l.columns.args(h, b)[1:]...)
 			if err != nil {
 				return false, err
 			}
-			n, err := r.RowsAffected()
-			return n > 0, err
+			defer rows.Close()
+			for rows.Next() {
+				var id int64
+				if err := rows.Scan(&id); err != nil {
+					return false, err
+				}
+				l.ids = append(l.ids, id)
+			}
+			return len(l.ids) > 0, rows.Err()
 		})
 	})
+	if err == nil && batch != nil {
+		s.landedAs(l, head, l.ids, batch)
+	}
 	if err != nil && l.conn != nil && (errors.Is(err, access.ErrOutcomeUnknown) || errors.Is(err, access.ErrUnavailable)) {
 		l.drop()
 	}

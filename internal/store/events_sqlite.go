@@ -164,28 +164,21 @@ func (s *Store) appendSQLite(ctx context.Context, l *lane, head batchHead, b *ac
 		var err error
 		last, err = s.write.insert(head, b)
 		return last > 0, s.kind.fault(err)
-	}, func() { s.landed(l, head, last, b) })
+	}, func() { s.landed(l, head, b) })
 	return err == nil && last > 0, err
 }
 
 // appendHeldSQLite runs held while nobody else writes.
 func (s *Store) appendHeldSQLite(ctx context.Context, l *lane, held func(on conn, insert func(batchHead, *access.EventBatch) (bool, error)) (bool, error)) error {
-	var last int64
 	var head batchHead
 	var batch *access.EventBatch
 	return s.write.doThen(ctx, durable, func(c *sql.Conn) (bool, error) {
-		return held(c, func(h batchHead, b *access.EventBatch) (_ bool, err error) {
+		return held(c, func(h batchHead, b *access.EventBatch) (bool, error) {
 			head, batch = h, b
-			last, err = s.write.insert(h, b)
+			last, err := s.write.insert(h, b)
 			return last > 0, err
 		})
-	}, func() { s.landed(l, head, last, batch) })
-}
-
-// landed remembers a batch for those who would have to read it otherwise: the index, and the sums.
-func (s *Store) landed(l *lane, head batchHead, last int64, b *access.EventBatch) {
-	s.fresh.add(last, b)
-	l.landed.add(head.seq, last, b)
+	}, func() { s.landed(l, head, batch) })
 }
 
 // insert writes a batch into the transaction that is open, and returns the id of its last event; 0 when the policy has moved. The ids of a
@@ -205,6 +198,9 @@ func (w *writer) insert(head batchHead, b *access.EventBatch) (last int64, err e
 			return err
 		}
 		last, err = st.insertEvents(head, b.Events)
+		for i, e := range b.Events {
+			e.ID = last - int64(len(b.Events)-1-i)
+		}
 		return err
 	})
 	if errors.Is(err, driver.ErrBadConn) {

@@ -1,13 +1,14 @@
 package store
 
 import (
+	"context"
 	"sync"
 
 	"github.com/openway-access/openway/internal/access"
 )
 
 // landed are the events that a lane of this process has appended and that are not counted yet: counting them (counts.go) need not read them. It is
-// a help and no more: what it does not know is read. Only events whose ids are known are in it, which on PostgreSQL they are not.
+// a help and no more: what it does not know is read.
 type landed struct {
 	mu     sync.Mutex
 	after  int64 // it knows all the batches after this one of the lane
@@ -24,16 +25,16 @@ type landedEvent struct {
 // maxLanded bounds the memory of a lane, 5 MB: what is not counted by then is read after all.
 const maxLanded = 1 << 16
 
-// add takes a batch whose last event has the id last.
-func (l *landed) add(seq, last int64, b *access.EventBatch) {
+// add takes a batch.
+func (l *landed) add(seq int64, b *access.EventBatch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.events)+len(b.Events) > maxLanded {
 		l.after, l.events = seq-1, nil
 	}
-	for i, e := range b.Events {
+	for _, e := range b.Events {
 		x := landedEvent{
-			seq: seq, id: last - int64(len(b.Events)-1-i), at: micros(e.At), gate: e.GateID, user: e.UserID, count: countOf(e),
+			seq: seq, id: e.ID, at: micros(e.At), gate: e.GateID, user: e.UserID, count: countOf(e),
 			decision: e.Decision, reason: e.Reason,
 		}
 		if !e.Until.IsZero() {
@@ -73,6 +74,23 @@ func (l *landed) take(after int64, most int) (groups []eventGroup, upto int64, n
 		l.events = nil
 	}
 	return groups, upto, n
+}
+
+// forget gives up all that it knows, and says up to which batch the database is to be read.
+func (l *landed) forget() (upto int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.events); n > 0 {
+		l.after, l.events = l.events[n-1].seq, nil
+	}
+	return l.after
+}
+
+// batchStands reports whether a batch that landed is still there. When a standby takes over that has lost it, then it has lost all that came after
+// it as well, and nothing that came before.
+func (s *Store) batchStands(ctx context.Context, writer, seq int64) (stands bool, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM event_batch WHERE writer_id = $1 AND seq = $2 AND count > 0)`, writer, seq).Scan(&stands)
+	return stands, s.kind.fault(err)
 }
 
 // groupEvents puts events together that are counted alike, as tallyQuery does.

@@ -92,3 +92,23 @@ func TestIndexDoubtsWhatIsGone(t *testing.T) {
 		}
 	}
 }
+
+// A standby that takes over may have lost events whose ids are then given to others: what this process remembers of them is no help.
+func TestIndexDoubtsWhatItRemembers(t *testing.T) {
+	db := storetest.New(t, store.Postgres)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	store.SetIndexSizes(s, 4, 3, 60, 2, 1000)
+	store.RestUpkeep(s)
+	mark, lane := mustMark(t, s), mustClaim(t, s)
+	mustAppend(t, s, lane, 1, batchOf(mark, "a", "b", "c", "d", "e", "f", "g", "h"))
+	mustExec(t, raw(t, db), `DELETE FROM events WHERE id = 2`)
+	mustExec(t, raw(t, db), `INSERT INTO events (id, kind, occurred_at, recorded_at, writer_id, seq, gate_id, policy_version, decision, reason, count, address, request_id, fingerprint)
+		VALUES (2, 'decision', 1, 1, 900, 1, 77, 1, 'ALLOW', 'OK', 1, '', 'another', '')`)
+	if worked, err := store.IndexStep(t.Context(), s); err != nil || !worked {
+		t.Fatalf("IndexStep = %v, %v", worked, err)
+	}
+	got, err := s.Events(t.Context(), access.EventFilter{GateID: 77})
+	if err != nil || len(got) != 1 {
+		t.Errorf("%d events of the other one's gate, %v; want it", len(got), err)
+	}
+}
