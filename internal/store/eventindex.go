@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"math"
 	"slices"
+	"sort"
 	"sync"
 
 	"github.com/openway-access/openway/internal/access"
@@ -139,8 +140,7 @@ func (f *freshEvents) take(epoch, mark, upTo int64, n int) []indexed {
 		slices.SortFunc(f.events, byID)
 	}
 	after := func(id int64) int {
-		i, _ := slices.BinarySearchFunc(f.events, id, func(e indexed, id int64) int { return cmp.Compare(e.id, id+1) })
-		return i
+		return sort.Search(len(f.events), func(i int) bool { return f.events[i].id > id })
 	}
 	f.events = slices.Delete(f.events, 0, after(mark))
 	return slices.Clone(f.events[:min(n, after(upTo))])

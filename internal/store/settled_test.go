@@ -112,3 +112,24 @@ func TestIndexDoubtsWhatItRemembers(t *testing.T) {
 		t.Errorf("%d events of the other one's gate, %v; want it", len(got), err)
 	}
 }
+
+// What this process appended is not read again: what is changed behind its back is not noticed.
+func TestIndexReadsNothingOfItsOwn(t *testing.T) {
+	for _, engine := range storetest.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			db := storetest.New(t, engine)
+			s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+			store.SetIndexSizes(s, 4, 3, 60, 2, 1000)
+			store.RestUpkeep(s)
+			mark, lane := mustMark(t, s), mustClaim(t, s)
+			mustAppend(t, s, lane, 1, batchOf(mark, "a", "b", "c", "d"))
+			mustExec(t, raw(t, db), `UPDATE events SET gate_id = 77 WHERE id = 2`)
+			if worked, err := store.IndexStep(t.Context(), s); err != nil || !worked {
+				t.Fatalf("IndexStep = %v, %v", worked, err)
+			}
+			if got, err := s.Events(t.Context(), access.EventFilter{GateID: 77}); err != nil || len(got) != 0 {
+				t.Errorf("%d events of the new gate, %v; want none: the event was read", len(got), err)
+			}
+		})
+	}
+}
