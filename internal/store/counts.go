@@ -210,7 +210,7 @@ func (tx *Tx) uncounted(sums *tally, most int) (lanes []countedLane, n int, more
 		own := tx.s.landedOf(l.id)
 		groups, seq, counted := own.take(l.seq, most-n)
 		if counted > 0 {
-			if stands, err := tx.s.batchStands(tx.ctx, l.id, seq); err != nil {
+			if stands, err := tx.s.standsAfter(tx.ctx, l.id, seq-1, seq); err != nil {
 				return nil, 0, false, err
 			} else if !stands {
 				counted, seq = 0, own.forget()
@@ -230,8 +230,14 @@ func (tx *Tx) uncounted(sums *tally, most int) (lanes []countedLane, n int, more
 		}
 		// What the process remembers follows: not a batch of it is to be read.
 		batches = slices.DeleteFunc(batches, func(b access.LaneBatch) bool { return seq > l.seq && b.Seq > seq })
-		if len(batches) == 0 && seq > l.seq { // those before it are gone
-			lanes, more = append(lanes, countedLane{id: l.id, seq: seq}), true
+		if len(batches) == 0 && seq > l.seq { // those before it are gone, or were committed since this view was made
+			stands, err := tx.s.standsAfter(tx.ctx, l.id, l.seq, seq)
+			if err != nil {
+				return nil, 0, false, err
+			}
+			if more = true; !stands {
+				lanes = append(lanes, countedLane{id: l.id, seq: seq})
+			}
 			continue
 		}
 		if len(batches) == 0 {
@@ -415,7 +421,7 @@ func (tx *Tx) addPeople(day int64, users []int64) error {
 	return err
 }
 
-// rowsPerStatement is how many rows putRows inserts at a time. What is left goes one by one: so there are two texts, which stay prepared.
+// rowsPerStatement is how many rows putRows inserts at a time on SQLite. What is left goes one by one: so there are two texts, which stay prepared.
 const rowsPerStatement = 50
 
 // putRows inserts rows into a table and its columns, and returns how many that changed. rest follows the values.

@@ -86,10 +86,11 @@ func (l *landed) forget() (upto int64) {
 	return l.after
 }
 
-// batchStands reports whether a batch that landed is still there. When a standby takes over that has lost it, then it has lost all that came after
-// it as well, and nothing that came before.
-func (s *Store) batchStands(ctx context.Context, writer, seq int64) (stands bool, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM event_batch WHERE writer_id = $1 AND seq = $2 AND count > 0)`, writer, seq).Scan(&stands)
+// standsAfter reports whether events of a lane stand now in the batches after one, up to another. When a standby takes over that has lost a batch, then it has
+// lost all that came after it as well, and nothing that came before.
+func (s *Store) standsAfter(ctx context.Context, writer, after, upto int64) (stands bool, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM event_batch WHERE writer_id = $1 AND seq > $2 AND seq <= $3 AND count > 0)`,
+		writer, after, upto).Scan(&stands)
 	return stands, s.kind.fault(err)
 }
 
