@@ -13,8 +13,8 @@ import (
 //
 //   - net/http moves a connection's deadlines six times a request. Here a deadline is only noted, and what the kernel's poller is told is an
 //     earlier one that stands from a request before: when that comes, the newer one is looked at.
-//   - While a handler works, net/http reads on, in a goroutine of its own, to learn whether the client has gone. That read (it is the only
-//     one of a single byte) is put off until the handler has worked for a while, which verify hardly ever does.
+//   - While a handler works, net/http reads on, in a goroutine of its own, to learn whether the client has gone. That read (the only
+//     one of a single byte that it makes) is put off until the handler has worked for a while, which verify hardly ever does.
 //   - It remembers what the connection is doing, so that no table of all connections is written to twice a request.
 //   - What was read of it before net/http got it comes first (plainloop.go).
 //

@@ -32,15 +32,6 @@ type settling struct {
 // eventRef is an event and its batch. The zero one is none.
 type eventRef struct{ id, writer, seq int64 }
 
-// newestEvent is the one with the highest id.
-func (s *Store) newestEvent(ctx context.Context) (e eventRef, err error) {
-	err = s.kind.fault(s.read.QueryRowContext(ctx, `SELECT id, writer_id, seq FROM events ORDER BY id DESC LIMIT 1`).Scan(&e.id, &e.writer, &e.seq))
-	if errors.Is(err, access.ErrNotFound) {
-		return eventRef{}, nil
-	}
-	return e, err
-}
-
 // settled returns an event with a settled id, at least the one wanted if there is such a one by now.
 func (s *Store) settled(ctx context.Context, wanted int64) (eventRef, error) {
 	g := &s.settling
@@ -50,8 +41,8 @@ func (s *Store) settled(ctx context.Context, wanted int64) (eventRef, error) {
 		return g.now, nil
 	}
 	if g.next.id == 0 {
-		var err error
-		if g.next, err = s.newestEvent(ctx); g.next.id == 0 && err == nil {
+		err := s.kind.fault(s.read.QueryRowContext(ctx, `SELECT id, writer_id, seq FROM events ORDER BY id DESC LIMIT 1`).Scan(&g.next.id, &g.next.writer, &g.next.seq))
+		if errors.Is(err, access.ErrNotFound) {
 			return g.now, nil
 		}
 		if err == nil {

@@ -217,7 +217,7 @@ func (s *Store) appendPostgres(ctx context.Context, l *lane, head batchHead, b *
 	}
 	switch {
 	case err == nil:
-		return s.landedAs(l, head, l.ids, b), nil
+		return s.identified(l, head, b), nil
 	case s.kind.unknown(err):
 		l.drop()
 		return false, fmt.Errorf("%w: %w", access.ErrOutcomeUnknown, err)
@@ -234,13 +234,14 @@ func (l *lane) readIDs(r *pgconn.ResultReader) error {
 	return err
 }
 
-// landedAs takes note of a batch whose events got these ids, one each; none when it did not land.
-func (s *Store) landedAs(l *lane, head batchHead, ids []int64, b *access.EventBatch) bool {
-	if len(ids) == 0 {
+// identified gives the events of a batch the ids that its statement returned, and takes note of it. It reports whether the batch landed: none were
+// returned otherwise.
+func (s *Store) identified(l *lane, head batchHead, b *access.EventBatch) (landed bool) {
+	if len(l.ids) == 0 {
 		return false
 	}
 	for i, e := range b.Events {
-		e.ID = ids[i]
+		e.ID = l.ids[i]
 	}
 	s.landed(l, head, b)
 	return true
@@ -278,7 +279,7 @@ func (s *Store) appendHeldPostgres(ctx context.Context, l *lane, held func(on co
 		})
 	})
 	if err == nil && batch != nil {
-		s.landedAs(l, head, l.ids, batch)
+		s.identified(l, head, batch)
 	}
 	if err != nil && l.conn != nil && (errors.Is(err, access.ErrOutcomeUnknown) || errors.Is(err, access.ErrUnavailable)) {
 		l.drop()

@@ -9,17 +9,23 @@ import (
 	"github.com/openway-access/openway/internal/storetest"
 )
 
+// smallIndex is a store whose index goes by four events, and only when a test takes a step, with a lane to append by.
+func smallIndex(t *testing.T, engine string) (db storetest.Database, s *store.Store, mark access.PolicyMark, lane int64) {
+	t.Helper()
+	db = storetest.New(t, engine)
+	s = storetest.OpenWith(t, store.Options{Database: db.DSN})
+	store.SetIndexSizes(s, 4, 3, 60, 2, 1000)
+	store.RestUpkeep(s)
+	return db, s, mustMark(t, s), mustClaim(t, s)
+}
+
 // Whoever drew a low id and commits late is waited for: the mark of the index passes no id that may still come.
 func TestIndexWaitsForWhoAppends(t *testing.T) {
 	const insert = `INSERT INTO events (kind, occurred_at, recorded_at, writer_id, seq, gate_id, policy_version, decision, reason, count, address, request_id, fingerprint)
 		VALUES ('decision', 1, 1, 900, 1, 77, 1, 'ALLOW', 'OK', 1, '', 'late', '')`
 	for _, commits := range []bool{true, false} {
 		t.Run(fmt.Sprint("commits=", commits), func(t *testing.T) {
-			db := storetest.New(t, store.Postgres)
-			s := storetest.OpenWith(t, store.Options{Database: db.DSN})
-			store.SetIndexSizes(s, 4, 3, 60, 2, 1000)
-			store.RestUpkeep(s)
-			mark, lane := mustMark(t, s), mustClaim(t, s)
+			db, s, mark, lane := smallIndex(t, store.Postgres)
 			index := func() (at int64) {
 				t.Helper()
 				for range 10 {
@@ -69,11 +75,7 @@ func TestIndexWaitsForWhoAppends(t *testing.T) {
 
 // After a crash ids may be given again. An event that was taken for settled and is gone, or another one, settles nothing.
 func TestIndexDoubtsWhatIsGone(t *testing.T) {
-	db := storetest.New(t, store.Postgres)
-	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
-	store.SetIndexSizes(s, 4, 3, 60, 2, 1000)
-	store.RestUpkeep(s)
-	mark, lane := mustMark(t, s), mustClaim(t, s)
+	db, s, mark, lane := smallIndex(t, store.Postgres)
 	mustAppend(t, s, lane, 1, batchOf(mark, "a", "b", "c", "d", "e", "f", "g", "h"))
 	if _, err := store.IndexStep(t.Context(), s); err != nil { // 8 is settled, and 4 the mark
 		t.Fatal(err)
@@ -95,11 +97,7 @@ func TestIndexDoubtsWhatIsGone(t *testing.T) {
 
 // A standby that takes over may have lost events whose ids are then given to others: what this process remembers of them is no help.
 func TestIndexDoubtsWhatItRemembers(t *testing.T) {
-	db := storetest.New(t, store.Postgres)
-	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
-	store.SetIndexSizes(s, 4, 3, 60, 2, 1000)
-	store.RestUpkeep(s)
-	mark, lane := mustMark(t, s), mustClaim(t, s)
+	db, s, mark, lane := smallIndex(t, store.Postgres)
 	mustAppend(t, s, lane, 1, batchOf(mark, "a", "b", "c", "d", "e", "f", "g", "h"))
 	mustExec(t, raw(t, db), `DELETE FROM events WHERE id = 2`)
 	mustExec(t, raw(t, db), `INSERT INTO events (id, kind, occurred_at, recorded_at, writer_id, seq, gate_id, policy_version, decision, reason, count, address, request_id, fingerprint)
@@ -117,11 +115,7 @@ func TestIndexDoubtsWhatItRemembers(t *testing.T) {
 func TestIndexReadsNothingOfItsOwn(t *testing.T) {
 	for _, engine := range storetest.Engines() {
 		t.Run(engine, func(t *testing.T) {
-			db := storetest.New(t, engine)
-			s := storetest.OpenWith(t, store.Options{Database: db.DSN})
-			store.SetIndexSizes(s, 4, 3, 60, 2, 1000)
-			store.RestUpkeep(s)
-			mark, lane := mustMark(t, s), mustClaim(t, s)
+			db, s, mark, lane := smallIndex(t, engine)
 			mustAppend(t, s, lane, 1, batchOf(mark, "a", "b", "c", "d"))
 			mustExec(t, raw(t, db), `UPDATE events SET gate_id = 77 WHERE id = 2`)
 			if worked, err := store.IndexStep(t.Context(), s); err != nil || !worked {

@@ -84,7 +84,7 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 	w.SetMaxOpenConns(1)
 	s.write = &writer{db: w, path: path, bare: s.opt.Building, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), syncing: syncData, enough: checkpointPages}
 	// The writer comes first: it is what turns the journal of a new file into a WAL.
-	if err := s.write.do(ctx, durable, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
+	if err := s.write.do(ctx, lazy, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
 		return errors.Join(err, s.write.close())
 	}
 	if s.read, err = sql.Open("sqlite", readURI); err != nil {

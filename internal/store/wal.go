@@ -81,7 +81,7 @@ func (w *writer) secure(ctx context.Context) error {
 	if err := w.begin(ctx); err != nil { // other processes write in its place else
 		return fmt.Errorf("begin to repeat a failed sync: %w", w.kind.fault(err))
 	}
-	err := w.repeat(w.wal)
+	err := w.repeat()
 	_, rerr := w.conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`)
 	if err = errors.Join(err, rerr); err != nil {
 		return fmt.Errorf("repeat a failed sync: %w", unavailable(err))
@@ -90,7 +90,8 @@ func (w *writer) secure(ctx context.Context) error {
 }
 
 // repeat writes the log again and waits for the disk.
-func (w *writer) repeat(l *wal) error {
+func (w *writer) repeat() error {
+	l := w.wal
 	if l == nil {
 		return nil
 	}

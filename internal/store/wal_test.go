@@ -36,7 +36,10 @@ func TestCommitWaitsForTheDisk(t *testing.T) {
 		}()
 	}
 	eventually(t, "others see both batches", func() bool { return len(requestIDs(t, s)) == 2 })
-	go func() { ended <- touch(t, s) }()
+	go func() {
+		_, err := tryWrite(t, s, func(*store.Tx) error { return nil })
+		ended <- err
+	}()
 	eventually(t, "others see the change", func() bool { return mustMark(t, s) != mark })
 	select {
 	case err := <-ended:
@@ -131,7 +134,10 @@ func TestSyncsThatOverlap(t *testing.T) {
 		}()
 		<-waiting
 	}
-	go func() { ended <- touch(t, s) }()
+	go func() {
+		_, err := tryWrite(t, s, func(*store.Tx) error { return nil })
+		ended <- err
+	}()
 	eventually(t, "the change is written", func() bool { return mustMark(t, s) != mark })
 	outcome <- syscall.EIO
 	for range 2 { // one of the batches, and the change, which finds its place free
@@ -180,12 +186,4 @@ func TestNothingToDoIsDurable(t *testing.T) {
 	if err := <-ended; !errors.Is(err, access.ErrOutcomeUnknown) {
 		t.Errorf("AppendBatch: %v, want an unknown outcome", err)
 	}
-}
-
-// touch makes a change.
-func touch(t *testing.T, s *store.Store) error {
-	_, _, err := s.Change(t.Context(), access.Actor{}, func(tx *store.Tx) error {
-		return tx.Record(access.ObjectSite, 1, "test", nil, nil)
-	})
-	return err
 }
