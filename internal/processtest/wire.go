@@ -16,6 +16,7 @@ const (
 	BeforeSend     // what the client sends is swallowed, then everything breaks
 	MidSend        // half of it reaches the server, then everything breaks
 	BeforeBack     // the server gets it and answers; the answer is swallowed, then everything breaks
+	holdBack       // the server gets it and answers; the answer is late
 )
 
 // Wire stands between a client and a PostgreSQL, and can be cut.
@@ -29,6 +30,7 @@ type Wire struct {
 	skip  int               // of what is meant, how much still passes
 	conns map[net.Conn]bool
 	done  chan struct{} // closed when a cut was made
+	let   chan struct{} // closed when an answer that is held back may go on
 }
 
 // NewWire returns the wire and the URL of the database through it.
@@ -58,7 +60,7 @@ func NewWire(t testing.TB, dsn string) (*Wire, string) {
 			w.mu.Lock()
 			w.conns[client], w.conns[server] = true, true
 			w.mu.Unlock()
-			meant := make(chan struct{}, 1) // the answer that comes next is to be swallowed
+			meant := make(chan Cut, 1) // what is to be done with the answer that comes next
 			wg.Go(func() { w.send(client, server, meant) })
 			wg.Go(func() { w.back(server, client, meant) })
 		}
@@ -78,6 +80,15 @@ func (w *Wire) CutAt(c Cut, skip int, match func(sent []byte) bool) <-chan struc
 	defer w.mu.Unlock()
 	w.cut, w.skip, w.match, w.done = c, skip, match, make(chan struct{})
 	return w.done
+}
+
+// Hold keeps the answer to the first message for which match says yes until let is called. The channel is closed when the server has answered.
+func (w *Wire) Hold(t testing.TB, match func(sent []byte) bool) (held <-chan struct{}, let func()) {
+	held = w.CutAt(holdBack, 0, match)
+	w.let = make(chan struct{})
+	let = sync.OnceFunc(func() { close(w.let) })
+	t.Cleanup(let)
+	return held, let
 }
 
 // BreakAll breaks what is connected now.
@@ -106,7 +117,7 @@ func (w *Wire) now(sent []byte) Cut {
 	return c
 }
 
-func (w *Wire) send(from, to net.Conn, meant chan<- struct{}) {
+func (w *Wire) send(from, to net.Conn, meant chan<- Cut) {
 	defer w.forget(from, to)
 	buf := make([]byte, 1<<18)
 	for {
@@ -114,7 +125,7 @@ func (w *Wire) send(from, to net.Conn, meant chan<- struct{}) {
 		if err != nil {
 			return
 		}
-		switch w.now(buf[:n]) {
+		switch c := w.now(buf[:n]); c {
 		case BeforeSend:
 			w.made()
 			return
@@ -122,8 +133,8 @@ func (w *Wire) send(from, to net.Conn, meant chan<- struct{}) {
 			_, _ = to.Write(buf[:n/2]) // it breaks in any case
 			w.made()
 			return
-		case BeforeBack:
-			meant <- struct{}{}
+		case BeforeBack, holdBack:
+			meant <- c
 		}
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
@@ -131,7 +142,7 @@ func (w *Wire) send(from, to net.Conn, meant chan<- struct{}) {
 	}
 }
 
-func (w *Wire) back(from, to net.Conn, meant <-chan struct{}) {
+func (w *Wire) back(from, to net.Conn, meant <-chan Cut) {
 	defer w.forget(from, to)
 	buf := make([]byte, 1<<18)
 	for {
@@ -140,9 +151,13 @@ func (w *Wire) back(from, to net.Conn, meant <-chan struct{}) {
 			return
 		}
 		select {
-		case <-meant:
-			w.made()
-			return
+		case c := <-meant:
+			if c == BeforeBack {
+				w.made()
+				return
+			}
+			close(w.done)
+			<-w.let
 		default:
 		}
 		if _, err := to.Write(buf[:n]); err != nil {

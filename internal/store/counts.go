@@ -71,6 +71,7 @@ type counting struct {
 	mu     sync.Mutex      // one round at a time
 	events int             // how many the next round is to count, about
 	round  int64           // the last one that was seen
+	epoch  int64           // of the index over the events, which an import begins anew
 	people map[int64]idSet // of the last days, who was written as let in: the same people pass again and again
 }
 
@@ -123,10 +124,14 @@ func (s *Store) CountEvents(ctx context.Context) (n int, more bool, err error) {
 		if err != nil {
 			return fmt.Errorf("the site's zone: %w", err)
 		}
-		if round < c.round { // another database stands in the place of the one that was known
+		var epoch int64
+		if err := tx.queryRow(`SELECT epoch FROM event_index WHERE id = 1`).Scan(&epoch); err != nil {
+			return err
+		}
+		if round < c.round || epoch != c.epoch { // another database stands in the place of the one that was known, or it was wiped
 			c.people = nil
 		}
-		c.round = round
+		c.round, c.epoch = round, epoch
 		sums = newTally(zone, c.people)
 		lanes, n, more, err = tx.uncounted(&sums, c.events)
 		return err
@@ -208,19 +213,22 @@ func (tx *Tx) uncounted(sums *tally, most int) (lanes []countedLane, n int, more
 			return lanes, n, true, nil
 		}
 		own := tx.s.landedOf(l.id)
-		groups, seq, counted := own.take(l.seq, most-n)
-		if counted > 0 {
-			if stands, err := tx.s.standsAfter(tx.ctx, l.id, seq-1, seq); err != nil {
+		known := own.take(l.seq, most-n)
+		if known.n > 0 {
+			all, err := tx.s.allStand(tx.ctx, l.id, l.seq, known)
+			if err != nil {
 				return nil, 0, false, err
-			} else if !stands {
-				counted, seq = 0, own.forget()
+			}
+			if !all {
+				known = remembered{upto: own.forget()}
 			}
 		}
-		if counted > 0 {
-			for i := range groups {
-				sums.add(&groups[i])
+		seq := known.upto
+		if known.n > 0 {
+			for i := range known.groups {
+				sums.add(&known.groups[i])
 			}
-			n += counted
+			n += known.n
 			lanes = append(lanes, countedLane{id: l.id, seq: seq})
 			continue
 		}

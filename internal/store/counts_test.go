@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/processtest"
 	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/storetest"
 )
@@ -304,21 +306,91 @@ func TestCountEventsBesideAWipe(t *testing.T) {
 // A standby that takes over may have lost the last batches. What the process remembers of them is not counted, and what it appends then is.
 func TestCountWhatStands(t *testing.T) {
 	for _, engine := range storetest.Engines() {
-		t.Run(engine, func(t *testing.T) {
-			db := storetest.New(t, engine)
-			s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+		for _, soon := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/counted before the lane goes on=%v", engine, soon), func(t *testing.T) {
+				db := storetest.New(t, engine)
+				s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+				mark, lane := mustMark(t, s), mustClaim(t, s)
+				mustAppend(t, s, lane, 1, batchOf(mark, "a", "b"))
+				mustAppend(t, s, lane, 2, batchOf(mark, "c", "d", "e"))
+				for _, lost := range []string{"events", "event_batch"} {
+					mustExec(t, raw(t, db), `DELETE FROM `+lost+` WHERE seq = 2`)
+				}
+				n := 0
+				if soon {
+					n += countAll(t, s)
+				}
+				mustAppend(t, s, lane, 3, batchOf(mark, "f"))
+				if n += countAll(t, s); n != 3 {
+					t.Errorf("%d events were counted, want the 3 that stand", n)
+				}
+			})
+		}
+	}
+}
+
+// An import wipes the log beside a server that remembers what it has not counted yet, and whom it has counted. It counts nothing of before, and all that comes after.
+func TestCountAfterAWipe(t *testing.T) {
+	db := storetest.New(t, store.Postgres) // an import into SQLite has the file for itself
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	importer := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	lane := mustClaim(t, s)
+	mustAppend(t, s, lane, 1, batchOf(mustMark(t, s), "w"))
+	countAll(t, s)
+	mustAppend(t, s, lane, 2, batchOf(mustMark(t, s), "x", "y"))
+	if _, err := importer.Import(t.Context(), anybody, func(im *store.Import) error { return im.Wipe() }); err != nil {
+		t.Fatal(err)
+	}
+	countAll(t, s)
+	sums := func(what string) (n int) {
+		t.Helper()
+		if err := raw(t, db).QueryRow(`SELECT ` + what).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := sums(`(SELECT COUNT(*) FROM event_hour) + (SELECT COUNT(*) FROM gate_seen) + (SELECT COUNT(*) FROM people_day)`); n != 0 {
+		t.Errorf("%d sums of events that were wiped", n)
+	}
+	mustAppend(t, s, lane, 3, batchOf(mustMark(t, s), "z"))
+	countAll(t, s)
+	if n := sums(`COALESCE(SUM(people), 0) FROM people_day`); n != 1 {
+		t.Errorf("%d people were let in after the wipe, want 1", n)
+	}
+}
+
+// The answer to an append is late: others see its events, and count them, before this process knows that they landed. They are counted once.
+func TestCountOnce(t *testing.T) {
+	for _, who := range []string{"this process", "another"} {
+		t.Run("counted by "+who, func(t *testing.T) {
+			db := storetest.New(t, store.Postgres)
+			wire, dsn := processtest.NewWire(t, db.DSN)
+			s := storetest.OpenWith(t, store.Options{Database: dsn})
+			store.RestUpkeep(s)
+			first := s
+			if who == "another" {
+				first = storetest.OpenWith(t, store.Options{Database: db.DSN})
+			}
 			mark, lane := mustMark(t, s), mustClaim(t, s)
-			mustAppend(t, s, lane, 1, batchOf(mark, "a", "b"))
-			mustAppend(t, s, lane, 2, batchOf(mark, "c", "d", "e"))
-			for _, lost := range []string{"events", "event_batch"} {
-				mustExec(t, raw(t, db), `DELETE FROM `+lost+` WHERE seq = 2`)
+			mustAppend(t, s, lane, 1, batchOf(mark, "a"))
+			countAll(t, s)
+			held, let := wire.Hold(t, func(sent []byte) bool { return bytes.Contains(sent, []byte("openway_append")) })
+			done := make(chan error, 1)
+			go func() {
+				_, err := s.AppendBatch(t.Context(), lane, 2, batchOf(mark, "b", "c"))
+				done <- err
+			}()
+			<-held
+			countAll(t, first)
+			countAll(t, s)
+			let()
+			if err := <-done; err != nil {
+				t.Fatal(err)
 			}
-			if n := countAll(t, s); n != 2 {
-				t.Errorf("%d events were counted, want the 2 that stand", n)
-			}
-			mustAppend(t, s, lane, 3, batchOf(mark, "f"))
-			if n := countAll(t, s); n != 1 {
-				t.Errorf("%d more events were counted, want 1", n)
+			countAll(t, s)
+			var sum int
+			if err := raw(t, db).QueryRow(`SELECT SUM(count) FROM event_hour WHERE gate_id = 0`).Scan(&sum); err != nil || sum != 3 {
+				t.Errorf("the sums say %d (%v), want 3", sum, err)
 			}
 		})
 	}

@@ -88,8 +88,8 @@ func indexKeys(keys []int64, gate, user, device int64, kind access.EventKind, de
 
 // indexed is an event as the index sees it.
 type indexed struct {
-	id, at, writer int64
-	keys           []int64
+	id, at, writer, seq int64
+	keys                []int64
 }
 
 // freshEvents are events that this process appended lately, so that the index need not read them again. It is a help and no more: whether they
@@ -99,7 +99,7 @@ type freshEvents struct {
 	epoch  int64 // of the index; when it is begun anew, what is here may be of another database
 	events []indexed
 	wanted int           // after so many, wake
-	since  int           // how many came since the last time
+	since  int           // how many there are that nobody was woken for
 	wake   chan struct{} // holds a token when there may be something to index
 }
 
@@ -117,7 +117,7 @@ func (f *freshEvents) add(b *access.EventBatch) {
 	for _, e := range b.Events {
 		n := len(memory)
 		memory = indexKeys(memory, e.GateID, e.UserID, e.DeviceID, e.Kind, e.Decision, e.Reason, e.RequestID)
-		f.events = append(f.events, indexed{e.ID, micros(e.At), e.WriterID, memory[n:len(memory):len(memory)]})
+		f.events = append(f.events, indexed{e.ID, micros(e.At), e.WriterID, e.Seq, memory[n:len(memory):len(memory)]})
 	}
 	if f.since += len(b.Events); f.since >= f.wanted {
 		f.since = 0
@@ -143,6 +143,7 @@ func (f *freshEvents) take(epoch, mark, upTo int64, n int) []indexed {
 		return sort.Search(len(f.events), func(i int) bool { return f.events[i].id > id })
 	}
 	f.events = slices.Delete(f.events, 0, after(mark))
+	f.since = len(f.events) % f.wanted
 	return slices.Clone(f.events[:min(n, after(upTo))])
 }
 
@@ -269,11 +270,11 @@ func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
 	return true, nil
 }
 
-// areAll reports whether no other events lie between an id and the last of events, which were committed as this process knows.
+// areAll reports whether events, which were committed as this process knows, are those that lie between an id and the last of them.
 //
-// On SQLite that is so when there is no room for others. On PostgreSQL some are left out of the ids, others append in between, and a standby that takes over
-// may have lost some and give their ids to others. (A purge may have taken as many as others have appended; but then its term is so short that
-// nobody will look for those either.)
+// On SQLite that is so when there is no room for others. On PostgreSQL some are left out of the ids, others append in between, of some batches of our own
+// nobody told us that they landed, and a standby that takes over may have lost some and give their ids to others. So each batch is to have as many there as
+// we know: it lands whole, and is never another one.
 func (s *Store) areAll(ctx context.Context, mark int64, events []indexed) (bool, error) {
 	n := len(events)
 	switch {
@@ -282,19 +283,33 @@ func (s *Store) areAll(ctx context.Context, mark int64, events []indexed) (bool,
 	case s.write != nil:
 		return events[n-1].id-mark == int64(n), nil
 	}
-	var writers []int64
+	type batch struct{ writer, seq int64 }
+	known := make(map[batch]int)
 	for _, e := range events {
-		if !slices.Contains(writers, e.writer) {
-			writers = append(writers, e.writer)
-		}
+		known[batch{e.writer, e.seq}]++
 	}
-	var all, ours int
-	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*), COUNT(CASE WHEN writer_id IN `+idList(writers)+` THEN 1 END)
-		FROM (SELECT writer_id FROM events WHERE id > $1 AND id <= $2 LIMIT $3) AS e`, mark, events[n-1].id, n+1).Scan(&all, &ours)
+	rows, err := s.read.QueryContext(ctx, `SELECT writer_id, seq, COUNT(*) FROM (SELECT writer_id, seq FROM events WHERE id > $1 AND id <= $2 LIMIT $3) AS e
+		GROUP BY writer_id, seq`, mark, events[n-1].id, n+1)
 	if err != nil {
 		return false, fmt.Errorf("count the events to index: %w", s.kind.fault(err))
 	}
-	return all == n && ours == n, nil
+	defer rows.Close()
+	same := 0
+	for rows.Next() {
+		var b batch
+		var count int
+		if err := rows.Scan(&b.writer, &b.seq, &count); err != nil {
+			return false, fmt.Errorf("count the events to index: %w", err)
+		}
+		if known[b] != count {
+			return false, nil
+		}
+		same++
+	}
+	if err := rows.Err(); err != nil {
+		return false, fmt.Errorf("count the events to index: %w", s.kind.fault(err))
+	}
+	return same == len(known), nil
 }
 
 // eventsToIndex reads the n events that follow an id, up to another.

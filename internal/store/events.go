@@ -145,7 +145,7 @@ func (s *Store) laneOf(writer int64) (*lane, error) {
 }
 
 // AppendBatch writes b as batch seq of a lane in one transaction, if the policy is still b.Policy; else nothing is written and
-// landed is false. It fills in ID, RecordedAt, WriterID and Seq of the events.
+// landed is false. It fills in RecordedAt, WriterID and Seq of the events, and ID when it landed.
 //
 // err wraps access.ErrOutcomeUnknown when the fate of the commit is unknown (then the lane is to be retired, and FenceBatch tells);
 // after any other error surely nothing was written, and seq may be used again.

@@ -217,7 +217,7 @@ func (s *Store) appendPostgres(ctx context.Context, l *lane, head batchHead, b *
 	}
 	switch {
 	case err == nil:
-		return s.identified(l, head, b), nil
+		return s.identified(l, head, b)
 	case s.kind.unknown(err):
 		l.drop()
 		return false, fmt.Errorf("%w: %w", access.ErrOutcomeUnknown, err)
@@ -236,15 +236,19 @@ func (l *lane) readIDs(r *pgconn.ResultReader) error {
 
 // identified gives the events of a batch the ids that its statement returned, and takes note of it. It reports whether the batch landed: none were
 // returned otherwise.
-func (s *Store) identified(l *lane, head batchHead, b *access.EventBatch) (landed bool) {
-	if len(l.ids) == 0 {
-		return false
+func (s *Store) identified(l *lane, head batchHead, b *access.EventBatch) (landed bool, err error) {
+	switch len(l.ids) {
+	case 0:
+		return false, nil
+	case len(b.Events):
+	default: // a trigger that is not ours
+		return false, fmt.Errorf("%w: %d of %d events are in the database", access.ErrOutcomeUnknown, len(l.ids), len(b.Events))
 	}
 	for i, e := range b.Events {
 		e.ID = l.ids[i]
 	}
 	s.landed(l, head, b)
-	return true
+	return true, nil
 }
 
 // lostStatement reports whether the server does not know a prepared statement by its name, or knows another one by it.
@@ -279,7 +283,7 @@ func (s *Store) appendHeldPostgres(ctx context.Context, l *lane, held func(on co
 		})
 	})
 	if err == nil && batch != nil {
-		s.identified(l, head, batch)
+		_, err = s.identified(l, head, batch)
 	}
 	if err != nil && l.conn != nil && (errors.Is(err, access.ErrOutcomeUnknown) || errors.Is(err, access.ErrUnavailable)) {
 		l.drop()

@@ -47,33 +47,39 @@ func (l *landed) add(seq int64, b *access.EventBatch) {
 	}
 }
 
-// take gives away the oldest batches, with about as many events as are wanted, when they are those that follow a batch of the lane: as groups, the
-// last of the batches, and how many events that were. Without any, upto is the batch up to which the database is to be read.
-func (l *landed) take(after int64, most int) (groups []eventGroup, upto int64, n int) {
+// remembered are the oldest batches that a lane has landed and that are not counted.
+type remembered struct {
+	groups      []eventGroup
+	upto        int64 // the last of the batches; without any, the one up to which the database is to be read
+	n           int   // how many events they have
+	first, last int64 // ids of events
+}
+
+// take gives away the oldest batches, with about as many events as are wanted, when they are those that follow a batch of the lane.
+func (l *landed) take(after int64, most int) remembered {
 	if l == nil {
-		return nil, 0, 0
+		return remembered{}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if after > l.after { // somebody else has counted some of it
-		for n < len(l.events) && l.events[n].seq <= after {
-			n++
-		}
-		l.events, l.after, n = l.events[n:], after, 0
-	}
-	if after < l.after || len(l.events) == 0 {
-		return nil, l.after, 0
-	}
-	upto = after
-	for n < len(l.events) && (n < most || l.events[n].seq == upto) {
-		upto = l.events[n].seq
+	n := 0
+	for n < len(l.events) && l.events[n].seq <= after { // somebody else has counted it, perhaps before we were told that it landed
 		n++
 	}
-	groups = groupEvents(l.events[:n])
-	if l.events, l.after = l.events[n:], upto; len(l.events) == 0 {
+	l.events, l.after = l.events[n:], max(l.after, after)
+	if after < l.after || len(l.events) == 0 {
+		return remembered{upto: l.after}
+	}
+	r := remembered{upto: after}
+	for r.n < len(l.events) && (r.n < most || l.events[r.n].seq == r.upto) {
+		r.upto = l.events[r.n].seq
+		r.n++
+	}
+	r.groups, r.first, r.last = groupEvents(l.events[:r.n]), l.events[0].id, l.events[r.n-1].id
+	if l.events, l.after = l.events[r.n:], r.upto; len(l.events) == 0 {
 		l.events = nil
 	}
-	return groups, upto, n
+	return r
 }
 
 // forget gives up all that it knows, and says up to which batch the database is to be read.
@@ -86,8 +92,16 @@ func (l *landed) forget() (upto int64) {
 	return l.after
 }
 
-// standsAfter reports whether events of a lane stand now in the batches after one, up to another. When a standby takes over that has lost a batch, then it has
-// lost all that came after it as well, and nothing that came before.
+// allStand reports whether what is remembered of a lane, after a batch, stands now. A standby that takes over may have lost the last batches of
+// that time, after which the lane may have gone on; an import wipes all events up to some, but not what names their batches.
+func (s *Store) allStand(ctx context.Context, writer, after int64, r remembered) (all bool, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT COALESCE(SUM(count), 0) = $4 AND EXISTS (SELECT 1 FROM events WHERE id = $5 AND writer_id = $1)
+		AND EXISTS (SELECT 1 FROM events WHERE id = $6 AND writer_id = $1 AND seq = $3) FROM event_batch WHERE writer_id = $1 AND seq > $2 AND seq <= $3`,
+		writer, after, r.upto, r.n, r.first, r.last).Scan(&all)
+	return all, s.kind.fault(err)
+}
+
+// standsAfter reports whether events of a lane stand now in the batches after one, up to another.
 func (s *Store) standsAfter(ctx context.Context, writer, after, upto int64) (stands bool, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM event_batch WHERE writer_id = $1 AND seq > $2 AND seq <= $3 AND count > 0)`,
 		writer, after, upto).Scan(&stands)

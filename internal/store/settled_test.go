@@ -95,19 +95,58 @@ func TestIndexDoubtsWhatIsGone(t *testing.T) {
 	}
 }
 
-// A standby that takes over may have lost events whose ids are then given to others: what this process remembers of them is no help.
+// A standby that takes over may have lost events, and give their ids to others; of a batch that landed the answer may be lost. What this process
+// remembers is no help then: the index has what stands, and finds it.
 func TestIndexDoubtsWhatItRemembers(t *testing.T) {
-	db, s, mark, lane := smallIndex(t, store.Postgres)
-	mustAppend(t, s, lane, 1, batchOf(mark, "a", "b", "c", "d", "e", "f", "g", "h"))
-	mustExec(t, raw(t, db), `DELETE FROM events WHERE id = 2`)
-	mustExec(t, raw(t, db), `INSERT INTO events (id, kind, occurred_at, recorded_at, writer_id, seq, gate_id, policy_version, decision, reason, count, address, request_id, fingerprint)
-		VALUES (2, 'decision', 1, 1, 900, 1, 77, 1, 'ALLOW', 'OK', 1, '', 'another', '')`)
-	if worked, err := store.IndexStep(t.Context(), s); err != nil || !worked {
-		t.Fatalf("IndexStep = %v, %v", worked, err)
+	tests := map[string]struct {
+		append [][]string // batches of the lane, the first with seq 1; nil: an id is drawn and not used
+		lost   string     // events that the standby does not have
+		others string     // events that are there in their place: values of id, writer_id, seq
+		find   int        // how many of them
+	}{
+		"an id was given to another process":         {[][]string{{"a", "b", "c", "d", "e", "f", "g", "h"}}, `id = 2`, `(2, 900, 1)`, 1},
+		"ids were given to an unanswered batch":      {[][]string{{"a", "b"}, {"c", "d"}}, `seq = 2`, `(3, $1::bigint, 3), (4, $1, 3)`, 2},
+		"another batch of its size was not answered": {[][]string{{"a", "b", "c"}, nil, {"lost"}, {"d", "e"}}, `seq = 3`, `(4, $1::bigint, 2)`, 1},
 	}
-	got, err := s.Events(t.Context(), access.EventFilter{GateID: 77})
-	if err != nil || len(got) != 1 {
-		t.Errorf("%d events of the other one's gate, %v; want it", len(got), err)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			db, s, mark, lane := smallIndex(t, store.Postgres)
+			for i, ids := range tt.append {
+				if ids == nil {
+					mustExec(t, raw(t, db), `SELECT nextval(pg_get_serial_sequence('events', 'id'))`)
+					continue
+				}
+				mustAppend(t, s, lane, int64(i+1), batchOf(mark, ids...))
+			}
+			mustExec(t, raw(t, db), `DELETE FROM events WHERE `+tt.lost)
+			mustExec(t, raw(t, db), `INSERT INTO events (id, kind, occurred_at, recorded_at, writer_id, seq, gate_id, policy_version, decision, reason, count, address, request_id, fingerprint)
+				SELECT id, 'decision', 1, 1, w, seq, 77, 1, 'ALLOW', 'OK', 1, '', 'another', '' FROM (VALUES `+tt.others+`) AS o (id, w, seq) WHERE $1::bigint > 0`, lane)
+			for range 4 {
+				if _, err := store.IndexStep(t.Context(), s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var at int64
+			if err := raw(t, db).QueryRow(`SELECT mark FROM event_index`).Scan(&at); err != nil || at == 0 {
+				t.Errorf("the index goes to %d (%v)", at, err)
+			}
+			got, err := s.Events(t.Context(), access.EventFilter{GateID: 77})
+			if err != nil || len(got) != tt.find {
+				t.Errorf("%d events of the others' gate, %v; want %d", len(got), err, tt.find)
+			}
+		})
+	}
+}
+
+// Most of a slice was appended by another process: what this one remembers is less than a slice, and the index goes on all the same.
+func TestIndexOfOthersEvents(t *testing.T) {
+	db, s, mark, lane := smallIndex(t, store.Postgres)
+	other := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	store.RestUpkeep(other)
+	mustAppend(t, s, lane, 1, batchOf(mark, "a", "b"))
+	mustAppend(t, other, mustClaim(t, other), 1, batchOf(mark, "c", "d", "e", "f"))
+	if worked, err := store.IndexStep(t.Context(), s); err != nil || !worked {
+		t.Errorf("IndexStep = %v, %v; want a slice made", worked, err)
 	}
 }
 

@@ -103,10 +103,14 @@ func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
 	}
 	const passive = `PRAGMA wal_checkpoint(PASSIVE)`
 	if _, err := s.read.ExecContext(ctx, passive); err != nil {
+		s.write.doubtful.Store(true) // it may have been told that the disk does not have what others have committed, and only it is told
 		return false, fmt.Errorf("checkpoint: %w", s.kind.fault(err))
 	}
 	err = s.write.turned(ctx, func(c *sql.Conn) error {
 		_, err := c.ExecContext(ctx, passive)
+		if err != nil {
+			s.write.doubtful.Store(true) // before others have their turn
+		}
 		s.write.pages.Store(0)
 		return err
 	})
