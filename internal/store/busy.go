@@ -19,8 +19,9 @@ func (w *writer) waitHere(ctx context.Context) error {
 // begin waits for the lock, busyPatience at most, by asking for it every millisecond. There is no line for it, and SQLite's own
 // waiting asks ever more seldom: beside a server that writes nearly all the time a command would find it free late or never.
 func (w *writer) begin(ctx context.Context) error {
+	apart := context.WithoutCancel(ctx) // the driver would start a goroutine for each commit, to interrupt what lasts a millisecond
 	for begun := time.Now(); ; {
-		_, err := w.stmt.begin.ExecContext(ctx)
+		_, err := w.stmt.begin.ExecContext(apart)
 		if err == nil || sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || ctx.Err() != nil || time.Since(begun) > busyPatience {
 			return err
 		}
