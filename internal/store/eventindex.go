@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/posting"
@@ -18,8 +19,8 @@ import (
 // The index over the events (ADR 8). With B-trees over (gate, id) and (user, id) each event of a batch dirties a page of
 // each, and that cost four times what the event itself does. So an append writes events only, and the index follows:
 //
-//   - Events with ids up to event_index.mark are in it. What is above, about a slice of events, is looked through row by row, so that
-//     an event is found from the moment its batch is committed.
+//   - Events with ids up to event_index.mark are in it. What is above, about a slice of events (half a second's on a busy log), is looked through row by
+//     row, so that an event is found from the moment its batch is committed.
 //   - Each slice of events becomes a segment: postings (key, event id) in order of key. Segments are never changed; so many of a level
 //     are merged into one of the next, in small steps, and a query asks a few segments, newest first.
 //   - Nothing is taken on trust: rows that the index leads to are held against the whole filter, and a row that is gone is passed over.
@@ -93,24 +94,34 @@ type indexed struct {
 }
 
 // freshEvents are events that this process appended lately, so that the index need not read them again. It is a help and no more: whether they
-// are all that there are is seen when a slice is made of them.
+// are all that there are is seen when a segment is made of them.
 type freshEvents struct {
 	mu     sync.Mutex
 	epoch  int64 // of the index; when it is begun anew, what is here may be of another database
 	events []indexed
+	slice  int           // events in a slice
 	wanted int           // after so many, wake
 	since  int           // how many there are that nobody was woken for
+	last   time.Time     // when events were indexed
+	busy   time.Time     // until then slices are left alone: there will be a block
 	wake   chan struct{} // holds a token when there may be something to index
 }
 
-// maxFresh bounds the memory: when the index does not keep up, the oldest are read from the database.
+// maxFresh bounds the memory, in slices: when the index does not keep up, the oldest are read from the database.
 const maxFresh = 16
+
+// blockPatience is how long the index waits for a block of events: so long it may be behind a busy log.
+const blockPatience = 500 * time.Millisecond
+
+func (f *freshEvents) init(slice int) {
+	f.slice, f.wanted, f.wake = slice, slice, make(chan struct{}, 1)
+}
 
 // add takes a batch that was committed.
 func (f *freshEvents) add(b *access.EventBatch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.events) > maxFresh*f.wanted {
+	if len(f.events) > maxFresh*f.slice {
 		f.events = f.events[:0]
 	}
 	memory := make([]int64, 0, len(b.Events)*5)
@@ -128,8 +139,8 @@ func (f *freshEvents) add(b *access.EventBatch) {
 	}
 }
 
-// take returns the first n of those that follow an id, up to another. What is below is forgotten.
-func (f *freshEvents) take(epoch, mark, upTo int64, n int) []indexed {
+// take returns those that follow an id, up to another: many of them if there are so many, else few at most. What is below is forgotten.
+func (f *freshEvents) take(epoch, mark, upTo int64, few, many int) []indexed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.epoch != epoch {
@@ -144,7 +155,36 @@ func (f *freshEvents) take(epoch, mark, upTo int64, n int) []indexed {
 	}
 	f.events = slices.Delete(f.events, 0, after(mark))
 	f.since = len(f.events) % f.wanted
-	return slices.Clone(f.events[:min(n, after(upTo))])
+	n := after(upTo)
+	if n < many {
+		n = min(n, few)
+	}
+	return slices.Clone(f.events[:min(n, many)])
+}
+
+// had notes that so many events were indexed. When they have come so fast that a block comes within blockPatience, it is worth waiting for.
+func (f *freshEvents) had(events, block int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	if now.Sub(f.last) < blockPatience*time.Duration(events)/time.Duration(block) {
+		f.busy, f.wanted = now.Add(blockPatience), block
+	}
+	f.last = now
+}
+
+// patience is how long to wait for a block yet.
+func (f *freshEvents) patience() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.busy.IsZero() {
+		return 0
+	}
+	left := time.Until(f.busy)
+	if left <= 0 {
+		f.busy, f.wanted = time.Time{}, f.slice
+	}
+	return max(left, 0)
 }
 
 // IndexEvents brings the index over the events up to date, which the server does by itself in the background: for those who wrote
@@ -152,7 +192,7 @@ func (f *freshEvents) take(epoch, mark, upTo int64, n int) []indexed {
 // time. On PostgreSQL the last may be left for later, while somebody appends.)
 func (s *Store) IndexEvents(ctx context.Context) error {
 	for {
-		if worked, err := s.indexStep(ctx); err != nil {
+		if worked, err := s.indexStep(ctx, false); err != nil {
 			return fmt.Errorf("index the events: %w", err)
 		} else if !worked {
 			return nil
@@ -176,14 +216,16 @@ func (tx *Tx) ForgetEventIndex() error {
 	return nil
 }
 
-// indexStep does the next small piece of work on the index. worked is false when there is nothing to do.
-func (s *Store) indexStep(ctx context.Context) (worked bool, err error) {
-	for _, step := range []func(context.Context) (bool, error){s.indexSlice, s.mergeSegments, s.dropSegment} {
-		if worked, err = step(ctx); worked || err != nil {
-			return worked, err
-		}
+// indexStep does the next small piece of work on the index. worked is false when there is nothing to do. The patient leave slices of a busy log
+// alone, which is sure to fill a block soon.
+func (s *Store) indexStep(ctx context.Context, patient bool) (worked bool, err error) {
+	if worked, err = s.indexEvents(ctx, patient); worked || err != nil {
+		return worked, err
 	}
-	return false, nil
+	if worked, err = s.mergeSegments(ctx); worked || err != nil {
+		return worked, err
+	}
+	return s.dropSegment(ctx)
 }
 
 // inIndexStep runs a step in one transaction. On PostgreSQL it first waits for those who are at another one: there is one at a time.
@@ -205,37 +247,51 @@ func (tx *Tx) holdIndex() error {
 	return tx.queryRow(`SELECT mark FROM event_index WHERE id = 1` + tx.s.kind.forUpdate()).Scan(&mark)
 }
 
-// indexSlice makes a segment of the next slice of events, when there are so many.
-func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
+// indexEvents makes a segment of the next slice of events, when there are so many. On SQLite a busy log has a block of them, as many slices as are merged at
+// once, which are made a segment of level 1 without being merged.
+func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err error) {
 	var mark, epoch int64
 	if err := s.kind.fault(s.read.QueryRowContext(ctx, `SELECT mark, epoch FROM event_index WHERE id = 1`).Scan(&mark, &epoch)); err != nil {
 		return false, fmt.Errorf("see how far the index goes: %w", err)
 	}
+	slice, block, least := s.sizes.slice, s.sizes.slice, s.sizes.slice
 	upTo := eventRef{id: math.MaxInt64}
 	if s.write == nil {
-		if upTo, err = s.settled(ctx, mark+int64(s.sizes.slice)); err != nil || upTo.id < mark+int64(s.sizes.slice) {
+		if upTo, err = s.settled(ctx, mark+int64(slice)); err != nil || upTo.id < mark+int64(slice) {
 			return false, err
 		}
+	} else {
+		block *= s.sizes.fan
+		if patient && s.fresh.patience() > 0 {
+			least = block
+		}
 	}
-	events := s.fresh.take(epoch, mark, upTo.id, s.sizes.slice)
+	events := s.fresh.take(epoch, mark, upTo.id, slice, block)
 	all, err := s.areAll(ctx, mark, events)
 	switch {
 	case err != nil:
 		return false, err
-	case all && len(events) < s.sizes.slice && s.write != nil:
+	case all && len(events) < least && s.write != nil:
 		return false, nil
-	case !all || len(events) < s.sizes.slice:
-		if events, err = s.eventsToIndex(ctx, mark, upTo.id, s.sizes.slice); err != nil {
+	case !all || len(events) < slice:
+		if events, err = s.eventsToIndex(ctx, mark, upTo.id, slice); err != nil {
 			return false, err
 		}
 	}
-	if len(events) < s.sizes.slice {
+	if len(events) < slice {
 		return false, nil
 	}
+	level := 0
+	if len(events) > slice {
+		if level, err = s.levelOfBlock(ctx); err != nil {
+			return false, err
+		}
+		if level == 0 {
+			events = events[:slice]
+		}
+	}
 	postings := make([]posting.Posting, 0, 5*len(events))
-	oldest, newest := events[0].at, events[0].at
 	for _, e := range events {
-		oldest, newest = min(oldest, e.at), max(newest, e.at)
 		for _, k := range e.keys {
 			postings = append(postings, posting.Posting{Key: k, ID: e.id})
 		}
@@ -253,12 +309,16 @@ func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
 		if err != nil || n == 0 {
 			return false, err
 		}
-		if err := tx.insertSpan(first, last, oldest, newest); err != nil {
-			return false, err
+		from := first
+		for part := range slices.Chunk(events, slice) {
+			if err := tx.insertSpan(from, part); err != nil {
+				return false, err
+			}
+			from = part[len(part)-1].id + 1
 		}
 		var segment int64
 		err = tx.queryRow(`INSERT INTO event_segment (level, first_id, last_id, state, inputs, done_key, done_id)
-			VALUES (0, $1, $2, 'live', 0, 0, 0) RETURNING id`, first, last).Scan(&segment)
+			VALUES ($1, $2, $3, 'live', 0, 0, 0) RETURNING id`, level, first, last).Scan(&segment)
 		if err != nil {
 			return false, err
 		}
@@ -267,7 +327,16 @@ func (s *Store) indexSlice(ctx context.Context) (worked bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("index the events %d to %d: %w", first, last, err)
 	}
+	if block > slice {
+		s.fresh.had(len(events), block)
+	}
 	return true, nil
+}
+
+// levelOfBlock is the level of a segment made of a block: 1, unless there are slices before it, which are to be merged first.
+func (s *Store) levelOfBlock(ctx context.Context) (level int, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT CASE WHEN EXISTS (SELECT 1 FROM event_segment WHERE level = 0 AND state = 'live') THEN 0 ELSE 1 END`).Scan(&level)
+	return level, s.kind.fault(err)
 }
 
 // areAll reports whether events, which were committed as this process knows, are those that lie between an id and the last of them.
@@ -336,9 +405,13 @@ func (s *Store) eventsToIndex(ctx context.Context, mark, upTo int64, n int) (eve
 	return events, nil
 }
 
-// insertSpan says when the events of a slice occurred.
-func (tx *Tx) insertSpan(first, last, oldest, newest int64) error {
-	_, err := tx.exec(`INSERT INTO event_span (level, first_id, last_id, min_at, max_at) VALUES (0, $1, $2, $3, $4)`, first, last, oldest, newest)
+// insertSpan says when the events of a slice occurred, which begins with an id.
+func (tx *Tx) insertSpan(first int64, events []indexed) error {
+	oldest, newest := events[0].at, events[0].at
+	for _, e := range events {
+		oldest, newest = min(oldest, e.at), max(newest, e.at)
+	}
+	_, err := tx.exec(`INSERT INTO event_span (level, first_id, last_id, min_at, max_at) VALUES (0, $1, $2, $3, $4)`, first, events[len(events)-1].id, oldest, newest)
 	if err != nil {
 		return err
 	}

@@ -145,7 +145,7 @@ func (s *Store) followEvents(ctx context.Context) {
 			return
 		}
 		began := time.Now()
-		worked, err := s.indexStep(ctx)
+		worked, err := s.indexStep(ctx, true)
 		wait := followEvery
 		switch {
 		case ctx.Err() != nil:

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -309,3 +310,59 @@ func modelIndex(t *testing.T, engine string) func(*rapid.T) {
 
 // ignoreBatch leaves out of a comparison what the model does not know.
 var ignoreBatch = cmpopts.IgnoreFields(access.Event{}, "RecordedAt", "WriterID", "Seq")
+
+// A busy log on SQLite is indexed in blocks, which need no merge of slices: not before the slices that are there are merged, and what is less than a block waits only while the log is busy.
+func TestIndexInBlocks(t *testing.T) {
+	db, s, mark, lane := smallIndex(t, store.SQLite) // slices of 4, blocks of 3 slices
+	seq := int64(0)
+	add := func(n int) {
+		seq++
+		mustAppend(t, s, lane, seq, batchOf(mark, strings.Split(strings.Repeat("x", n), "")...))
+	}
+	step := func(want bool, step func(context.Context, *store.Store) (bool, error)) {
+		t.Helper()
+		if worked, err := step(t.Context(), s); err != nil || worked != want {
+			t.Fatalf("worked = %v, %v; want %v", worked, err, want)
+		}
+	}
+	parts := func() (all string) {
+		t.Helper()
+		const query = `SELECT COALESCE((SELECT group_concat(part, ' ') FROM (SELECT level || ':' || first_id || '-' || last_id AS part FROM event_segment WHERE state = 'live' ORDER BY first_id)), '')
+			|| ' in ' || (SELECT COUNT(*) FROM event_span WHERE level = 0) || ' spans'`
+		if err := raw(t, db).QueryRow(query).Scan(&all); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	add(14)
+	step(true, store.PatientIndexStep)
+	if got, want := parts(), "1:1-12 in 3 spans"; got != want {
+		t.Errorf("a block: %s, want %s", got, want)
+	}
+	add(20) // up to 34
+	step(true, store.PatientIndexStep)
+	if got, want := parts(), "1:1-12 1:13-24 in 6 spans"; got != want {
+		t.Errorf("another: %s, want %s", got, want)
+	}
+	step(false, store.PatientIndexStep) // 10 are less than a block
+	store.LoseIndexPatience(s)
+	step(true, store.PatientIndexStep)
+	if got, want := parts(), "1:1-12 1:13-24 0:25-28 in 7 spans"; got != want {
+		t.Errorf("the log is not busy any more: %s, want %s", got, want)
+	}
+	add(16) // up to 50
+	step(true, store.IndexStep)
+	if got, want := parts(), "1:1-12 1:13-24 0:25-28 0:29-32 in 8 spans"; got != want {
+		t.Errorf("a block after a slice: %s, want %s", got, want)
+	}
+	if err := s.IndexEvents(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := parts(), "2:1-36 1:37-48 in 12 spans"; got != want {
+		t.Errorf("all: %s, want %s", got, want)
+	}
+	got, err := s.Events(t.Context(), access.EventFilter{RequestID: "x", Limit: 100})
+	if err != nil || len(got) != 50 {
+		t.Errorf("%d events found, %v; want 50", len(got), err)
+	}
+}

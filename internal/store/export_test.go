@@ -77,11 +77,25 @@ func SetIndexSizes(s *Store, slice, fan, step, drop, lookAhead int) {
 	s.sizes, s.lookAhead = indexSizes{slice, fan, step, drop, 3, 2}, lookAhead
 	s.fresh.mu.Lock()
 	defer s.fresh.mu.Unlock()
-	s.fresh.wanted = slice
+	s.fresh.slice, s.fresh.wanted = slice, slice
 }
 
 // IndexStep does one step of the work on the index.
-func IndexStep(ctx context.Context, s *Store) (worked bool, err error) { return s.indexStep(ctx) }
+func IndexStep(ctx context.Context, s *Store) (worked bool, err error) {
+	return s.indexStep(ctx, false)
+}
+
+// PatientIndexStep does the next step as the upkeep does it.
+func PatientIndexStep(ctx context.Context, s *Store) (worked bool, err error) {
+	return s.indexStep(ctx, true)
+}
+
+// LoseIndexPatience lets the time pass for which a busy log is waited for.
+func LoseIndexPatience(s *Store) {
+	s.fresh.mu.Lock()
+	defer s.fresh.mu.Unlock()
+	s.fresh.busy = s.fresh.busy.Add(-blockPatience)
+}
 
 // RestUpkeep keeps a store that has no lane yet from working on the index by itself.
 func RestUpkeep(s *Store) { s.upkeep.once.Do(func() {}) }

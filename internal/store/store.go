@@ -96,10 +96,10 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		opt.Zone = "UTC"
 	}
 	s := &Store{opt: opt, log: opt.Logger, lanes: make(map[int64]*lane), sizes: defaultSizes, lookAhead: defaultLookAhead}
-	s.fresh.wanted, s.fresh.wake = s.sizes.slice, make(chan struct{}, 1)
 	if err := s.connect(ctx); err != nil {
 		return nil, fmt.Errorf("open %s: %w", redact(opt.Database), err)
 	}
+	s.fresh.init(s.sizes.slice)
 	return s, nil
 }
 

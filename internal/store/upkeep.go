@@ -54,7 +54,7 @@ func (s *Store) keepUp(ctx context.Context) {
 	for {
 		worked, err := s.checkpointStep(ctx)
 		if err == nil && !worked {
-			worked, err = s.indexStep(ctx)
+			worked, err = s.indexStep(ctx, true)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -72,8 +72,13 @@ func (s *Store) keepUp(ctx context.Context) {
 			}
 		case !worked:
 			failed = false
+			var late <-chan time.Time
+			if patience := s.fresh.patience(); patience > 0 {
+				late = time.After(patience)
+			}
 			select {
 			case <-s.fresh.wake:
+			case <-late:
 			case <-s.write.filled:
 			case <-ctx.Done():
 			}
