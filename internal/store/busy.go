@@ -22,8 +22,11 @@ func (w *writer) begin(ctx context.Context) error {
 	apart := context.WithoutCancel(ctx) // the driver would start a goroutine for each commit, to interrupt what lasts a millisecond
 	for begun := time.Now(); ; {
 		_, err := w.stmt.begin.ExecContext(apart)
-		if err == nil || sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || ctx.Err() != nil || time.Since(begun) > busyPatience {
+		if err == nil || sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || time.Since(begun) > busyPatience {
 			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
 }
