@@ -87,10 +87,11 @@ func indexKeys(keys []int64, gate, user, device int64, kind access.EventKind, de
 	return keys
 }
 
-// indexed is an event as the index sees it.
+// indexed is an event as the index sees it. There is no pointer in it: many are kept, and the garbage collector would look through them.
 type indexed struct {
 	id, at, writer, seq int64
-	keys                []int64
+	count               int // of its keys
+	keys                [dimensions]int64
 }
 
 // freshEvents are events that this process appended lately, so that the index need not read them again. It is a help and no more: whether they
@@ -124,11 +125,10 @@ func (f *freshEvents) add(b *access.EventBatch) {
 	if len(f.events) > maxFresh*f.slice {
 		f.events = f.events[:0]
 	}
-	memory := make([]int64, 0, len(b.Events)*5)
 	for _, e := range b.Events {
-		n := len(memory)
-		memory = indexKeys(memory, e.GateID, e.UserID, e.DeviceID, e.Kind, e.Decision, e.Reason, e.RequestID)
-		f.events = append(f.events, indexed{e.ID, micros(e.At), e.WriterID, e.Seq, memory[n:len(memory):len(memory)]})
+		x := indexed{id: e.ID, at: micros(e.At), writer: e.WriterID, seq: e.Seq}
+		x.count = len(indexKeys(x.keys[:0], e.GateID, e.UserID, e.DeviceID, e.Kind, e.Decision, e.Reason, e.RequestID))
+		f.events = append(f.events, x)
 	}
 	if f.since += len(b.Events); f.since >= f.wanted {
 		f.since = 0
@@ -139,8 +139,8 @@ func (f *freshEvents) add(b *access.EventBatch) {
 	}
 }
 
-// take returns those that follow an id, up to another: many of them if there are so many, else few at most. What is below is forgotten.
-func (f *freshEvents) take(epoch, mark, upTo int64, few, many int) []indexed {
+// take appends those that follow an id, up to another: many of them if there are so many, else few at most. What is below is forgotten.
+func (f *freshEvents) take(to []indexed, epoch, mark, upTo int64, few, many int) []indexed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.epoch != epoch {
@@ -159,7 +159,7 @@ func (f *freshEvents) take(epoch, mark, upTo int64, few, many int) []indexed {
 	if n < many {
 		n = min(n, few)
 	}
-	return slices.Clone(f.events[:min(n, many)])
+	return append(to, f.events[:min(n, many)]...)
 }
 
 // had notes that so many events were indexed. When they have come so fast that a block comes within blockPatience, it is worth waiting for.
@@ -247,6 +247,9 @@ func (tx *Tx) holdIndex() error {
 	return tx.queryRow(`SELECT mark FROM event_index WHERE id = 1` + tx.s.kind.forUpdate()).Scan(&mark)
 }
 
+// rooms are the memory of events that are being indexed.
+var rooms = sync.Pool{New: func() any { return new([]indexed) }}
+
 // indexEvents makes a segment of the next slice of events, when there are so many. On SQLite a busy log has a block of them, as many slices as are merged at
 // once, which are made a segment of level 1 without being merged.
 func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err error) {
@@ -266,7 +269,10 @@ func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err
 			least = block
 		}
 	}
-	events := s.fresh.take(epoch, mark, upTo.id, slice, block)
+	room := rooms.Get().(*[]indexed)
+	defer rooms.Put(room)
+	*room = s.fresh.take((*room)[:0], epoch, mark, upTo.id, slice, block)
+	events := *room
 	all, err := s.areAll(ctx, mark, events)
 	switch {
 	case err != nil:
@@ -292,7 +298,7 @@ func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err
 	}
 	postings := make([]posting.Posting, 0, 5*len(events))
 	for _, e := range events {
-		for _, k := range e.keys {
+		for _, k := range e.keys[:e.count] {
 			postings = append(postings, posting.Posting{Key: k, ID: e.id})
 		}
 	}
@@ -396,7 +402,7 @@ func (s *Store) eventsToIndex(ctx context.Context, mark, upTo int64, n int) (eve
 		if err := rows.Scan(&e.id, &e.at, &gate, &user, &device, &kind, &decision, &reason, &request); err != nil {
 			return nil, fmt.Errorf("read the events to index: %w", err)
 		}
-		e.keys = indexKeys(nil, gate, user, device, access.EventKind(kind), access.Outcome(decision), access.Reason(reason), request)
+		e.count = len(indexKeys(e.keys[:0], gate, user, device, access.EventKind(kind), access.Outcome(decision), access.Reason(reason), request))
 		events = append(events, e)
 	}
 	if err := rows.Err(); err != nil {

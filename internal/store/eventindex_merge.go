@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/posting"
@@ -117,7 +118,8 @@ func (s *Store) mergeOn(ctx context.Context, target segment, inputs []segment) e
 	}
 	sources := make([]*runSource, len(inputs))
 	for i, g := range inputs {
-		sources[i] = &runSource{s: s, segment: g.id, done: target.done}
+		sources[i] = &runSource{s: s, segment: g.id, done: target.done, room: runRooms.Get().(*[]posting.Run)}
+		defer sources[i].end()
 		if err := sources[i].next(ctx); err != nil {
 			return err
 		}
@@ -200,7 +202,15 @@ type runSource struct {
 	at      *posting.Chunk  // the one that runs are of
 	ahead   []posting.Chunk // read already, the next one first
 	runs    []posting.Run   // the next one first; none: the end
-	room    []posting.Run   // the memory of runs
+	room    *[]posting.Run  // the memory of runs
+}
+
+var runRooms = sync.Pool{New: func() any { return new([]posting.Run) }}
+
+// end gives the memory back.
+func (r *runSource) end() {
+	clear(*r.room) // they hold chunks
+	runRooms.Put(r.room)
 }
 
 // next passes to the next run.
@@ -214,10 +224,10 @@ func (r *runSource) next(ctx context.Context) error {
 			return err
 		}
 		r.at = c
-		if r.room, err = c.Runs(r.room[:0]); err != nil {
+		if *r.room, err = c.Runs((*r.room)[:0]); err != nil {
 			return err
 		}
-		r.runs = r.room
+		r.runs = *r.room
 		for len(r.runs) > 0 && (posting.Posting{Key: r.runs[0].Key, ID: r.runs[0].Last}).Compare(r.done) <= 0 {
 			r.runs = r.runs[1:]
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/openway-access/openway/internal/access"
@@ -13,30 +14,49 @@ type landed struct {
 	mu     sync.Mutex
 	after  int64 // it knows all the batches after this one of the lane
 	events []landedEvent
+	kinds  []outcome // what came of them
 }
 
-// landedEvent is what counting asks of an event.
+// landedEvent is what counting asks of an event. There is no pointer in it: many are kept, and the garbage collector would look through them.
 type landedEvent struct {
 	seq, id, at, until, gate, user, count int64
-	decision                              access.Outcome
-	reason                                access.Reason
+	kind                                  int32 // in landed.kinds
+}
+
+// outcome is what came of a decision.
+type outcome struct {
+	decision access.Outcome
+	reason   access.Reason
 }
 
 // maxLanded bounds the memory of a lane, 5 MB: what is not counted by then is read after all.
 const maxLanded = 1 << 16
+
+// roomKept is for how many events a lane that remembers none keeps the room, 2 MB.
+const roomKept = 1 << 15
+
+// drop forgets the first n.
+func (l *landed) drop(n int) {
+	l.events = slices.Delete(l.events, 0, n)
+	if len(l.events) == 0 && cap(l.events) > roomKept {
+		l.events = nil
+	}
+}
 
 // add takes a batch.
 func (l *landed) add(seq int64, b *access.EventBatch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.events)+len(b.Events) > maxLanded {
-		l.after, l.events = seq-1, nil
+		l.after = seq - 1
+		l.drop(len(l.events))
 	}
 	for _, e := range b.Events {
-		x := landedEvent{
-			seq: seq, id: e.ID, at: micros(e.At), gate: e.GateID, user: e.UserID, count: countOf(e),
-			decision: e.Decision, reason: e.Reason,
+		kind := slices.Index(l.kinds, outcome{e.Decision, e.Reason})
+		if kind < 0 {
+			kind, l.kinds = len(l.kinds), append(l.kinds, outcome{e.Decision, e.Reason})
 		}
+		x := landedEvent{seq: seq, id: e.ID, at: micros(e.At), gate: e.GateID, user: e.UserID, count: countOf(e), kind: int32(kind)}
 		if !e.Until.IsZero() {
 			x.until = micros(e.Until)
 		}
@@ -66,7 +86,8 @@ func (l *landed) take(after int64, most int) remembered {
 	for n < len(l.events) && l.events[n].seq <= after { // somebody else has counted it, perhaps before we were told that it landed
 		n++
 	}
-	l.events, l.after = l.events[n:], max(l.after, after)
+	l.drop(n)
+	l.after = max(l.after, after)
 	if after < l.after || len(l.events) == 0 {
 		return remembered{upto: l.after}
 	}
@@ -75,10 +96,9 @@ func (l *landed) take(after int64, most int) remembered {
 		r.upto = l.events[r.n].seq
 		r.n++
 	}
-	r.groups, r.first, r.last = groupEvents(l.events[:r.n]), l.events[0].id, l.events[r.n-1].id
-	if l.events, l.after = l.events[r.n:], r.upto; len(l.events) == 0 {
-		l.events = nil
-	}
+	r.groups, r.first, r.last = groupEvents(l.events[:r.n], l.kinds), l.events[0].id, l.events[r.n-1].id
+	l.drop(r.n)
+	l.after = r.upto
 	return r
 }
 
@@ -87,7 +107,8 @@ func (l *landed) forget() (upto int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.events); n > 0 {
-		l.after, l.events = l.events[n-1].seq, nil
+		l.after = l.events[n-1].seq
+		l.drop(n)
 	}
 	return l.after
 }
@@ -109,28 +130,27 @@ func (s *Store) standsAfter(ctx context.Context, writer, after, upto int64) (sta
 }
 
 // groupEvents puts events together that are counted alike, as tallyQuery does.
-func groupEvents(events []landedEvent) []eventGroup {
+func groupEvents(events []landedEvent, kinds []outcome) []eventGroup {
 	type key struct {
 		gate, quarter, folded int64
-		decision              access.Outcome
-		reason                access.Reason
+		kind                  int32
 	}
 	places := make(map[key]int)
 	var groups []eventGroup
 	for i := range events {
 		e := &events[i]
-		k := key{e.gate, e.at / quarterMicros, e.until, e.decision, e.reason}
+		k := key{e.gate, e.at / quarterMicros, e.until, e.kind}
 		at, ok := places[k]
 		if !ok {
 			at = len(groups)
 			places[k] = at
-			groups = append(groups, eventGroup{gate: k.gate, quarter: k.quarter, folded: k.folded, decision: string(k.decision), reason: string(k.reason)})
+			groups = append(groups, eventGroup{gate: k.gate, quarter: k.quarter, folded: k.folded, decision: string(kinds[k.kind].decision), reason: string(kinds[k.kind].reason)})
 		}
 		g := &groups[at]
 		g.count += e.count
 		g.latest = max(g.latest, (e.at-k.quarter*quarterMicros)<<32+e.id&(1<<32-1))
 		g.lastID = max(g.lastID, e.id)
-		if e.decision == access.Allow && e.user != 0 {
+		if kinds[e.kind].decision == access.Allow && e.user != 0 {
 			g.people = append(g.people, e.user)
 		}
 	}

@@ -74,7 +74,7 @@ func New(c Config) (*Admin, error) {
 	if a.assets, err = readAssets(); err != nil {
 		return nil, err
 	}
-	if a.pages, err = parsePages(a.assets); err != nil {
+	if a.pages, err = findPages(a.assets); err != nil {
 		return nil, err
 	}
 	for _, rt := range a.routes() {

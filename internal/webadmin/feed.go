@@ -150,10 +150,14 @@ func (s *stream) rows(ctx context.Context, events []access.Event) (string, error
 	if err != nil {
 		return "", err
 	}
+	page, err := s.a.pages.page(s.v.lang, "overview")
+	if err != nil {
+		return "", err
+	}
 	s.v.now = s.a.now()
 	var b bytes.Buffer
 	for _, row := range s.v.eventRows(newest, named) {
-		if err := s.a.pages[s.v.lang]["overview"].ExecuteTemplate(&b, "feed-row", row); err != nil {
+		if err := page.ExecuteTemplate(&b, "feed-row", row); err != nil {
 			return "", fmt.Errorf("draw a row of the feed: %w", err)
 		}
 	}

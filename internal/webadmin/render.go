@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -117,35 +118,51 @@ func (f *frame) More() []railEntry {
 	return rail[min(onBar, len(rail)):]
 }
 
-// pages holds the parsed templates by language and name. A page's name is that of its file, without .html.
-type pages map[language]map[string]*template.Template
+// pages holds the templates by language and name. A page's name is that of its file, without .html. Each is parsed when it is first asked for: all of
+// them are 7 MB of small pieces, which the garbage collector of a server that nobody administers just now would go through again and again.
+type pages map[language]map[string]func() (*template.Template, error)
 
-// parsePages reads layout.html and the files that begin with _ (parts that pages share) into every page of templates.
-func parsePages(a assets) (pages, error) {
+// findPages finds the pages. layout.html and the files that begin with _ (parts that pages share) are parsed into every one.
+func findPages(a assets) (pages, error) {
+	files, err := fs.Glob(templateFiles, "templates/[a-z]*.html")
+	if err != nil {
+		return nil, err
+	}
 	all := pages{}
 	for _, l := range languages() {
-		all[l] = map[string]*template.Template{}
-		shared, err := template.New("layout.html").Funcs(functions(l, a)).ParseFS(templateFiles, "templates/layout.html", "templates/_*.html")
-		if err != nil {
-			return nil, fmt.Errorf("parse the layout: %w", err)
-		}
-		files, err := fs.Glob(templateFiles, "templates/[a-z]*.html")
-		if err != nil {
-			return nil, err
-		}
+		all[l] = map[string]func() (*template.Template, error){}
+		shared := sync.OnceValues(func() (*template.Template, error) {
+			return template.New("layout.html").Funcs(functions(l, a)).ParseFS(templateFiles, "templates/layout.html", "templates/_*.html")
+		})
 		for _, file := range files {
 			name := strings.TrimSuffix(path.Base(file), ".html")
 			if name == "layout" {
 				continue
 			}
-			t, err := template.Must(shared.Clone()).ParseFS(templateFiles, file)
-			if err != nil {
-				return nil, fmt.Errorf("parse a page: %w", err)
-			}
-			all[l][name] = t
+			all[l][name] = sync.OnceValues(func() (*template.Template, error) {
+				t, err := shared()
+				if err == nil {
+					t, err = t.Clone()
+				}
+				if err == nil {
+					t, err = t.ParseFS(templateFiles, file)
+				}
+				if err != nil {
+					return nil, fmt.Errorf("parse the page %s: %w", name, err)
+				}
+				return t, nil
+			})
 		}
 	}
 	return all, nil
+}
+
+func (p pages) page(l language, name string) (*template.Template, error) {
+	parse := p[l][name]
+	if parse == nil {
+		return nil, fmt.Errorf("there is no page %q", name)
+	}
+	return parse()
 }
 
 // functions are those that templates have besides the fields and methods of their page.
@@ -164,9 +181,9 @@ func functions(l language, a assets) template.FuncMap {
 func (a *Admin) render(w http.ResponseWriter, name string, p page) error {
 	f := p.base()
 	var b bytes.Buffer
-	t := a.pages[f.lang][name]
-	if t == nil {
-		return fmt.Errorf("there is no page %q", name)
+	t, err := a.pages.page(f.lang, name)
+	if err != nil {
+		return err
 	}
 	if err := t.Execute(&b, p); err != nil {
 		return fmt.Errorf("render %s: %w", name, err)

@@ -354,3 +354,28 @@ func TestPlurals(t *testing.T) {
 		t.Errorf("1234567 is written %q", got)
 	}
 }
+
+// A page is parsed when it is first asked for; here each is, so that none fails then.
+func TestEveryPageParses(t *testing.T) {
+	static, err := readAssets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := findPages(static)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l, named := range all {
+		if len(named) < 10 {
+			t.Errorf("%s: %d pages", l, len(named))
+		}
+		for name := range named {
+			if _, err := all.page(l, name); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := all.page(languages()[0], "nosuch"); err == nil {
+		t.Error("a page that is not there was found")
+	}
+}
