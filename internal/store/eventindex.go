@@ -247,8 +247,13 @@ func (tx *Tx) holdIndex() error {
 	return tx.queryRow(`SELECT mark FROM event_index WHERE id = 1` + tx.s.kind.forUpdate()).Scan(&mark)
 }
 
-// rooms are the memory of events that are being indexed.
-var rooms = sync.Pool{New: func() any { return new([]indexed) }}
+// indexRoom is the memory of events that are being indexed.
+type indexRoom struct {
+	events   []indexed
+	postings []posting.Posting
+}
+
+var indexRooms = sync.Pool{New: func() any { return new(indexRoom) }}
 
 // indexEvents makes a segment of the next slice of events, when there are so many. On SQLite a busy log has a block of them, as many slices as are merged at
 // once, which are made a segment of level 1 without being merged.
@@ -269,10 +274,10 @@ func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err
 			least = block
 		}
 	}
-	room := rooms.Get().(*[]indexed)
-	defer rooms.Put(room)
-	*room = s.fresh.take((*room)[:0], epoch, mark, upTo.id, slice, block)
-	events := *room
+	room := indexRooms.Get().(*indexRoom)
+	defer indexRooms.Put(room)
+	room.events = s.fresh.take(room.events[:0], epoch, mark, upTo.id, slice, block)
+	events := room.events
 	all, err := s.areAll(ctx, mark, events)
 	switch {
 	case err != nil:
@@ -296,13 +301,13 @@ func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err
 			events = events[:slice]
 		}
 	}
-	postings := make([]posting.Posting, 0, 5*len(events))
+	room.postings = slices.Grow(room.postings[:0], 5*len(events))
 	for _, e := range events {
 		for _, k := range e.keys[:e.count] {
-			postings = append(postings, posting.Posting{Key: k, ID: e.id})
+			room.postings = append(room.postings, posting.Posting{Key: k, ID: e.id})
 		}
 	}
-	chunks := posting.Pack(postings)
+	chunks := posting.Pack(room.postings)
 	first, last := mark+1, events[len(events)-1].id
 	err = s.inIndexStep(ctx, func(tx *Tx) (bool, error) {
 		if s.write == nil {

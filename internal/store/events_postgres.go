@@ -189,10 +189,11 @@ func (s *Store) appendPostgres(ctx context.Context, l *lane, head batchHead, b *
 		return l.raw(func(c *pgx.Conn) error {
 			switch mode {
 			case pgx.QueryExecModeCacheStatement:
-				if _, err := c.Prepare(ctx, appendStatement, appendSQL); err != nil { // known after the first time
+				statement, err := c.Prepare(ctx, appendStatement, appendSQL) // known after the first time
+				if err != nil {
 					return err
 				}
-				return l.readIDs(c.PgConn().ExecPrepared(ctx, appendStatement, l.columns.encode(args[1:]), appendFormats, appendFormats))
+				return l.readIDs(c.PgConn().ExecStatement(ctx, statement, l.columns.encode(args[1:]), appendFormats, appendFormats))
 			case pgx.QueryExecModeExec:
 				return l.readIDs(c.PgConn().ExecParams(ctx, appendSQL, l.columns.encode(args[1:]), appendTypes, appendFormats, appendFormats))
 			default:

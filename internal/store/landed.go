@@ -32,13 +32,10 @@ type outcome struct {
 // maxLanded bounds the memory of a lane, 5 MB: what is not counted by then is read after all.
 const maxLanded = 1 << 16
 
-// roomKept is for how many events a lane that remembers none keeps the room, 2 MB.
-const roomKept = 1 << 15
-
-// drop forgets the first n.
+// drop forgets the first n. Much more room than that is given up when nothing is left.
 func (l *landed) drop(n int) {
 	l.events = slices.Delete(l.events, 0, n)
-	if len(l.events) == 0 && cap(l.events) > roomKept {
+	if len(l.events) == 0 && cap(l.events) > 4*n+1024 {
 		l.events = nil
 	}
 }
