@@ -1,16 +1,13 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
 	"slices"
-	"sort"
 	"sync"
-	"time"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/posting"
@@ -92,99 +89,6 @@ type indexed struct {
 	id, at, writer, seq int64
 	count               int // of its keys
 	keys                [dimensions]int64
-}
-
-// freshEvents are events that this process appended lately, so that the index need not read them again. It is a help and no more: whether they
-// are all that there are is seen when a segment is made of them.
-type freshEvents struct {
-	mu     sync.Mutex
-	epoch  int64 // of the index; when it is begun anew, what is here may be of another database
-	events []indexed
-	slice  int           // events in a slice
-	wanted int           // after so many, wake
-	since  int           // how many there are that nobody was woken for
-	last   time.Time     // when events were indexed
-	busy   time.Time     // until then slices are left alone: there will be a block
-	wake   chan struct{} // holds a token when there may be something to index
-}
-
-// maxFresh bounds the memory, in slices: when the index does not keep up, the oldest are read from the database.
-const maxFresh = 16
-
-// blockPatience is how long the index waits for a block of events: so long it may be behind a busy log.
-const blockPatience = 500 * time.Millisecond
-
-func (f *freshEvents) init(slice int) {
-	f.slice, f.wanted, f.wake = slice, slice, make(chan struct{}, 1)
-}
-
-// add takes a batch that was committed.
-func (f *freshEvents) add(b *access.EventBatch) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.events) > maxFresh*f.slice {
-		f.events = f.events[:0]
-	}
-	for _, e := range b.Events {
-		x := indexed{id: e.ID, at: micros(e.At), writer: e.WriterID, seq: e.Seq}
-		x.count = len(indexKeys(x.keys[:0], e.GateID, e.UserID, e.DeviceID, e.Kind, e.Decision, e.Reason, e.RequestID))
-		f.events = append(f.events, x)
-	}
-	if f.since += len(b.Events); f.since >= f.wanted {
-		f.since = 0
-		select {
-		case f.wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// take appends those that follow an id, up to another: many of them if there are so many, else few at most. What is below is forgotten.
-func (f *freshEvents) take(to []indexed, epoch, mark, upTo int64, few, many int) []indexed {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.epoch != epoch {
-		f.epoch, f.events = epoch, f.events[:0]
-	}
-	byID := func(a, b indexed) int { return cmp.Compare(a.id, b.id) }
-	if !slices.IsSortedFunc(f.events, byID) { // on PostgreSQL lanes draw their ids side by side
-		slices.SortFunc(f.events, byID)
-	}
-	after := func(id int64) int {
-		return sort.Search(len(f.events), func(i int) bool { return f.events[i].id > id })
-	}
-	f.events = slices.Delete(f.events, 0, after(mark))
-	f.since = len(f.events) % f.wanted
-	n := after(upTo)
-	if n < many {
-		n = min(n, few)
-	}
-	return append(to, f.events[:min(n, many)]...)
-}
-
-// had notes that so many events were indexed. When they have come so fast that a block comes within blockPatience, it is worth waiting for.
-func (f *freshEvents) had(events, block int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := time.Now()
-	if now.Sub(f.last) < blockPatience*time.Duration(events)/time.Duration(block) {
-		f.busy, f.wanted = now.Add(blockPatience), block
-	}
-	f.last = now
-}
-
-// patience is how long to wait for a block yet.
-func (f *freshEvents) patience() time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.busy.IsZero() {
-		return 0
-	}
-	left := time.Until(f.busy)
-	if left <= 0 {
-		f.busy, f.wanted = time.Time{}, f.slice
-	}
-	return max(left, 0)
 }
 
 // IndexEvents brings the index over the events up to date, which the server does by itself in the background: for those who wrote

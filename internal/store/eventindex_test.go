@@ -314,6 +314,7 @@ var ignoreBatch = cmpopts.IgnoreFields(access.Event{}, "RecordedAt", "WriterID",
 // A busy log on SQLite is indexed in blocks, which need no merge of slices: not before the slices that are there are merged, and what is less than a block waits only while the log is busy.
 func TestIndexInBlocks(t *testing.T) {
 	db, s, mark, lane := smallIndex(t, store.SQLite) // slices of 4, blocks of 3 slices
+	store.SetIndexPatience(s, time.Hour)
 	seq := int64(0)
 	add := func(n int) {
 		seq++
@@ -345,7 +346,7 @@ func TestIndexInBlocks(t *testing.T) {
 		t.Errorf("another: %s, want %s", got, want)
 	}
 	step(false, store.PatientIndexStep) // 10 are less than a block
-	store.LoseIndexPatience(s)
+	store.SetIndexPatience(s, 0)
 	step(true, store.PatientIndexStep)
 	if got, want := parts(), "1:1-12 1:13-24 0:25-28 in 7 spans"; got != want {
 		t.Errorf("the log is not busy any more: %s, want %s", got, want)

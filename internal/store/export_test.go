@@ -90,11 +90,14 @@ func PatientIndexStep(ctx context.Context, s *Store) (worked bool, err error) {
 	return s.indexStep(ctx, true)
 }
 
-// LoseIndexPatience lets the time pass for which a busy log is waited for.
-func LoseIndexPatience(s *Store) {
+// SetIndexPatience is how long a busy log is waited for. A log that is waited for is not any more.
+func SetIndexPatience(s *Store, d time.Duration) {
 	s.fresh.mu.Lock()
 	defer s.fresh.mu.Unlock()
-	s.fresh.busy = s.fresh.busy.Add(-blockPatience)
+	s.fresh.wait = d
+	if !s.fresh.busy.IsZero() {
+		s.fresh.busy = time.Now()
+	}
 }
 
 // RestUpkeep keeps a store that has no lane yet from working on the index by itself.
