@@ -84,11 +84,13 @@ func (w *Wire) CutAt(c Cut, skip int, match func(sent []byte) bool) <-chan struc
 
 // Hold keeps the answer to the first message for which match says yes until let is called. The channel is closed when the server has answered.
 func (w *Wire) Hold(t testing.TB, match func(sent []byte) bool) (held <-chan struct{}, let func()) {
-	held = w.CutAt(holdBack, 0, match)
-	w.let = make(chan struct{})
-	let = sync.OnceFunc(func() { close(w.let) })
+	late := make(chan struct{})
+	let = sync.OnceFunc(func() { close(late) })
 	t.Cleanup(let)
-	return held, let
+	w.mu.Lock()
+	w.let = late
+	w.mu.Unlock()
+	return w.CutAt(holdBack, 0, match), let
 }
 
 // BreakAll breaks what is connected now.

@@ -380,7 +380,11 @@ func TestCountOnce(t *testing.T) {
 				_, err := s.AppendBatch(t.Context(), lane, 2, batchOf(mark, "b", "c"))
 				done <- err
 			}()
-			<-held
+			select {
+			case <-held:
+			case err := <-done:
+				t.Fatalf("the append ended (%v) before its answer was held back", err)
+			}
 			countAll(t, first)
 			countAll(t, s)
 			let()

@@ -16,7 +16,7 @@ import (
 // The index over the events (ADR 8). With B-trees over (gate, id) and (user, id) each event of a batch dirties a page of
 // each, and that cost four times what the event itself does. So an append writes events only, and the index follows:
 //
-//   - Events with ids up to event_index.mark are in it. What is above, about a slice of events (half a second's on a busy log), is looked through row by
+//   - Events with ids up to event_index.mark are in it. What is above, about a slice of events (a block on a busy log), is looked through row by
 //     row, so that an event is found from the moment its batch is committed.
 //   - Each slice of events becomes a segment: postings (key, event id) in order of key. Segments are never changed; so many of a level
 //     are merged into one of the next, in small steps, and a query asks a few segments, newest first.
@@ -166,21 +166,24 @@ func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err
 	if err := s.kind.fault(s.read.QueryRowContext(ctx, `SELECT mark, epoch FROM event_index WHERE id = 1`).Scan(&mark, &epoch)); err != nil {
 		return false, fmt.Errorf("see how far the index goes: %w", err)
 	}
-	slice, block, least := s.sizes.slice, s.sizes.slice, s.sizes.slice
+	slice := s.sizes.slice
+	least, most := slice, slice
 	upTo := eventRef{id: math.MaxInt64}
 	if s.write == nil {
 		if upTo, err = s.settled(ctx, mark+int64(slice)); err != nil || upTo.id < mark+int64(slice) {
 			return false, err
 		}
-	} else {
-		block *= s.sizes.fan
+	} else if stand, err := s.slicesStand(ctx); err != nil {
+		return false, err
+	} else if !stand {
+		most = s.fresh.block
 		if patient && s.fresh.patience() > 0 {
-			least = block
+			least = most
 		}
 	}
 	room := indexRooms.Get().(*indexRoom)
 	defer indexRooms.Put(room)
-	room.events = s.fresh.take(room.events[:0], epoch, mark, upTo.id, slice, block)
+	room.events = s.fresh.take(room.events[:0], epoch, mark, upTo.id, slice, most)
 	events := room.events
 	all, err := s.areAll(ctx, mark, events)
 	switch {
@@ -198,12 +201,7 @@ func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err
 	}
 	level := 0
 	if len(events) > slice {
-		if level, err = s.levelOfBlock(ctx); err != nil {
-			return false, err
-		}
-		if level == 0 {
-			events = events[:slice]
-		}
+		level = 1
 	}
 	room.postings = slices.Grow(room.postings[:0], 5*len(events))
 	for _, e := range events {
@@ -242,16 +240,13 @@ func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err
 	if err != nil {
 		return false, fmt.Errorf("index the events %d to %d: %w", first, last, err)
 	}
-	if block > slice {
-		s.fresh.had(len(events), block)
-	}
 	return true, nil
 }
 
-// levelOfBlock is the level of a segment made of a block: 1, unless there are slices before it, which are to be merged first.
-func (s *Store) levelOfBlock(ctx context.Context) (level int, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT CASE WHEN EXISTS (SELECT 1 FROM event_segment WHERE level = 0 AND state = 'live') THEN 0 ELSE 1 END`).Scan(&level)
-	return level, s.kind.fault(err)
+// slicesStand reports whether there are segments of slices, which are to be merged before a block may follow them.
+func (s *Store) slicesStand(ctx context.Context) (stand bool, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM event_segment WHERE level = 0 AND state = 'live')`).Scan(&stand)
+	return stand, s.kind.fault(err)
 }
 
 // areAll reports whether events, which were committed as this process knows, are those that lie between an id and the last of them.

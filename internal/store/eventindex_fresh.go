@@ -17,10 +17,12 @@ type freshEvents struct {
 	epoch  int64 // of the index; when it is begun anew, what is here may be of another database
 	events []indexed
 	slice  int           // events in a slice
+	block  int           // and in a block; as many: there are no blocks
 	wanted int           // after so many, wake
 	since  int           // how many there are that nobody was woken for
 	wait   time.Duration // how long a block of events is waited for, on a busy log
-	last   time.Time     // when events were indexed
+	came   int           // how many came since last
+	last   time.Time     // when the last slice of events had come
 	busy   time.Time     // until then slices are left alone: there will be a block
 	wake   chan struct{} // holds a token when there may be something to index
 }
@@ -28,11 +30,19 @@ type freshEvents struct {
 // maxFresh bounds the memory, in slices: when the index does not keep up, the oldest are read from the database.
 const maxFresh = 16
 
-// blockPatience is how long the index is behind a busy log, at most.
+// blockPatience is how long a block is waited for after the last slice that came fast.
 const blockPatience = 500 * time.Millisecond
 
-func (f *freshEvents) init(slice int) {
-	f.slice, f.wanted, f.wait, f.wake = slice, slice, blockPatience, make(chan struct{}, 1)
+func (f *freshEvents) init(slice, block int) {
+	f.slice, f.block, f.wanted, f.wait, f.wake = slice, block, slice, blockPatience, make(chan struct{}, 1)
+}
+
+// nudge wakes who indexes.
+func (f *freshEvents) nudge() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
 }
 
 // add takes a batch that was committed.
@@ -47,12 +57,19 @@ func (f *freshEvents) add(b *access.EventBatch) {
 		x.count = len(indexKeys(x.keys[:0], e.GateID, e.UserID, e.DeviceID, e.Kind, e.Decision, e.Reason, e.RequestID))
 		f.events = append(f.events, x)
 	}
+	if f.came += len(b.Events); f.came >= f.slice && f.block > f.slice {
+		now := time.Now()
+		if now.Sub(f.last) < f.wait*time.Duration(f.came)/time.Duration(f.block) { // at this pace the next block is worth waiting for
+			if f.busy.IsZero() {
+				f.nudge() // he sleeps without a clock
+			}
+			f.busy, f.wanted = now.Add(f.wait), f.block
+		}
+		f.last, f.came = now, 0
+	}
 	if f.since += len(b.Events); f.since >= f.wanted {
 		f.since = 0
-		select {
-		case f.wake <- struct{}{}:
-		default:
-		}
+		f.nudge()
 	}
 }
 
@@ -79,17 +96,6 @@ func (f *freshEvents) take(to []indexed, epoch, mark, upTo int64, few, many int)
 	return append(to, f.events[:min(n, many)]...)
 }
 
-// had notes that so many events were indexed. When they have come so fast that the next block is worth waiting for, the log is busy.
-func (f *freshEvents) had(events, block int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := time.Now()
-	if now.Sub(f.last) < f.wait*time.Duration(events)/time.Duration(block) {
-		f.busy, f.wanted = now.Add(f.wait), block
-	}
-	f.last = now
-}
-
 // patience is how long to wait for a block yet.
 func (f *freshEvents) patience() time.Duration {
 	f.mu.Lock()
@@ -100,6 +106,7 @@ func (f *freshEvents) patience() time.Duration {
 	left := time.Until(f.busy)
 	if left <= 0 {
 		f.busy, f.wanted = time.Time{}, f.slice
+		f.nudge() // what was left alone is looked at again, whoever has found that out
 	}
 	return max(left, 0)
 }

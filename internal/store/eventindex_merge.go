@@ -209,7 +209,7 @@ var runRooms = sync.Pool{New: func() any { return new([]posting.Run) }}
 
 // end gives the memory back.
 func (r *runSource) end() {
-	clear(*r.room) // they hold chunks
+	clear((*r.room)[:cap(*r.room)]) // they hold chunks, also those before the last
 	runRooms.Put(r.room)
 }
 

@@ -77,7 +77,10 @@ func SetIndexSizes(s *Store, slice, fan, step, drop, lookAhead int) {
 	s.sizes, s.lookAhead = indexSizes{slice, fan, step, drop, 3, 2}, lookAhead
 	s.fresh.mu.Lock()
 	defer s.fresh.mu.Unlock()
-	s.fresh.slice, s.fresh.wanted = slice, slice
+	s.fresh.slice, s.fresh.block, s.fresh.wanted = slice, slice, slice
+	if s.write != nil {
+		s.fresh.block *= fan
+	}
 }
 
 // IndexStep does one step of the work on the index.

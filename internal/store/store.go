@@ -99,7 +99,11 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if err := s.connect(ctx); err != nil {
 		return nil, fmt.Errorf("open %s: %w", redact(opt.Database), err)
 	}
-	s.fresh.init(s.sizes.slice)
+	block := s.sizes.slice
+	if s.write != nil {
+		block *= s.sizes.fan
+	}
+	s.fresh.init(s.sizes.slice, block)
 	return s, nil
 }
 

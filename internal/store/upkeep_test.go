@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,12 +105,14 @@ func TestUpkeepIndexes(t *testing.T) {
 			t.Fatalf("the event that was appended last is not the newest of its gate and user: %v, %v", got, err)
 		}
 	}
-	eventually(t, "the events are indexed", func() bool {
-		var mark int64
-		if err := raw(t, db).QueryRow(`SELECT mark FROM event_index`).Scan(&mark); err != nil {
+	eventually(t, "the events are indexed and nothing is left to merge", func() bool {
+		var mark, work int64
+		err := raw(t, db).QueryRow(`SELECT mark, (SELECT COUNT(*) FROM event_segment WHERE state <> 'live')
+			+ (SELECT COUNT(*) FROM (SELECT 1 FROM event_segment GROUP BY level HAVING COUNT(*) >= 8)) FROM event_index`).Scan(&mark, &work)
+		if err != nil {
 			t.Fatal(err)
 		}
-		return mark > g.n-1024
+		return mark > g.n-1024 && work == 0
 	})
 	// What is indexed is not looked at: events that are gone from the index alone are not found.
 	mustExec(t, raw(t, db), `DELETE FROM event_chunk`)
@@ -208,4 +211,23 @@ func writeUntilKilled(t *testing.T, dsn string) {
 		}
 		fmt.Println(seq)
 	}
+}
+
+// On a busy log the upkeep waits for a block of events, and not for ever: what has come when no more comes is indexed.
+func TestUpkeepLosesPatience(t *testing.T) {
+	db := storetest.New(t, store.SQLite)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	store.SetIndexSizes(s, 4, 3, 60, 2, 1000)
+	store.SetIndexPatience(s, 100*time.Millisecond)
+	mark, lane := mustMark(t, s), mustClaim(t, s)
+	for i, n := range []int{12, 6, 6, 6, 6, 6, 6, 6, 11} { // 5 blocks, a slice and an event, faster than 12 in 100 ms
+		mustAppend(t, s, lane, int64(i+1), batchOf(mark, strings.Split(strings.Repeat("x", n), "")...))
+	}
+	eventually(t, "less than a slice is left", func() bool {
+		var at int64
+		if err := raw(t, db).QueryRow(`SELECT mark FROM event_index`).Scan(&at); err != nil {
+			t.Fatal(err)
+		}
+		return at > 65-4
+	})
 }
