@@ -40,12 +40,13 @@ if [ "${1:-}" = --list ]; then
 	drills
 	exit
 fi
+mapfile -t all < <(names)
 chosen=("$@")
 if [ ${#chosen[@]} = 0 ]; then
-	mapfile -t chosen < <(names)
+	chosen=("${all[@]}")
 fi
-for name in "${chosen[@]}"; do
-	names | grep -qx -- "$name" || die "there is no drill named $name; ./scripts/drill.sh --list names them"
+for name in "${chosen[@]}"; do # not by grep -q, which may leave before names has said all, and then names fails
+	[[ " ${all[*]} " == *" $name "* ]] || die "there is no drill named $name; ./scripts/drill.sh --list names them"
 done
 
 # test_drill PATTERN: the tests of internal/drill that PATTERN selects, at length. They compare speeds: no race detector.
