@@ -163,8 +163,11 @@ var indexRooms = sync.Pool{New: func() any { return new(indexRoom) }}
 // once, which are made a segment of level 1 without being merged.
 func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err error) {
 	var mark, epoch int64
-	if err := s.kind.fault(s.read.QueryRowContext(ctx, `SELECT mark, epoch FROM event_index WHERE id = 1`).Scan(&mark, &epoch)); err != nil {
-		return false, fmt.Errorf("see how far the index goes: %w", err)
+	var stand bool // segments of slices, which are to be merged before a block may follow them
+	err = s.read.QueryRowContext(ctx, `SELECT mark, epoch, EXISTS (SELECT 1 FROM event_segment WHERE level = 0 AND state = 'live') FROM event_index WHERE id = 1`).
+		Scan(&mark, &epoch, &stand)
+	if err != nil {
+		return false, fmt.Errorf("see how far the index goes: %w", s.kind.fault(err))
 	}
 	slice := s.sizes.slice
 	least, most := slice, slice
@@ -173,8 +176,6 @@ func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err
 		if upTo, err = s.settled(ctx, mark+int64(slice)); err != nil || upTo.id < mark+int64(slice) {
 			return false, err
 		}
-	} else if stand, err := s.slicesStand(ctx); err != nil {
-		return false, err
 	} else if !stand {
 		most = s.fresh.block
 		if patient && s.fresh.patience() > 0 {
@@ -241,12 +242,6 @@ func (s *Store) indexEvents(ctx context.Context, patient bool) (worked bool, err
 		return false, fmt.Errorf("index the events %d to %d: %w", first, last, err)
 	}
 	return true, nil
-}
-
-// slicesStand reports whether there are segments of slices, which are to be merged before a block may follow them.
-func (s *Store) slicesStand(ctx context.Context) (stand bool, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM event_segment WHERE level = 0 AND state = 'live')`).Scan(&stand)
-	return stand, s.kind.fault(err)
 }
 
 // areAll reports whether events, which were committed as this process knows, are those that lie between an id and the last of them.

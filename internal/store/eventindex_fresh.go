@@ -33,8 +33,16 @@ const maxFresh = 16
 // blockPatience is how long a block is waited for after the last slice that came fast.
 const blockPatience = 500 * time.Millisecond
 
-func (f *freshEvents) init(slice, block int) {
-	f.slice, f.block, f.wanted, f.wait, f.wake = slice, block, slice, blockPatience, make(chan struct{}, 1)
+// setIndexSizes is for a store with which nobody works yet. On PostgreSQL slices are larger, and there are no blocks.
+func (s *Store) setIndexSizes(sizes indexSizes) {
+	s.sizes = sizes
+	f := &s.fresh
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.slice, f.block, f.wanted = sizes.slice, sizes.slice, sizes.slice
+	if s.write != nil {
+		f.block *= sizes.fan
+	}
 }
 
 // nudge wakes who indexes.

@@ -326,42 +326,35 @@ func TestIndexInBlocks(t *testing.T) {
 			t.Fatalf("worked = %v, %v; want %v", worked, err, want)
 		}
 	}
-	parts := func() (all string) {
+	stand := func(when, want string) {
 		t.Helper()
 		const query = `SELECT COALESCE((SELECT group_concat(part, ' ') FROM (SELECT level || ':' || first_id || '-' || last_id AS part FROM event_segment WHERE state = 'live' ORDER BY first_id)), '')
 			|| ' in ' || (SELECT COUNT(*) FROM event_span WHERE level = 0) || ' spans'`
-		if err := raw(t, db).QueryRow(query).Scan(&all); err != nil {
+		var got string
+		if err := raw(t, db).QueryRow(query).Scan(&got); err != nil {
 			t.Fatal(err)
 		}
-		return all
+		if got != want {
+			t.Errorf("%s: %s, want %s", when, got, want)
+		}
 	}
 	add(14)
 	step(true, store.PatientIndexStep)
-	if got, want := parts(), "1:1-12 in 3 spans"; got != want {
-		t.Errorf("a block: %s, want %s", got, want)
-	}
+	stand("a block", "1:1-12 in 3 spans")
 	add(20) // up to 34
 	step(true, store.PatientIndexStep)
-	if got, want := parts(), "1:1-12 1:13-24 in 6 spans"; got != want {
-		t.Errorf("another: %s, want %s", got, want)
-	}
+	stand("another", "1:1-12 1:13-24 in 6 spans")
 	step(false, store.PatientIndexStep) // 10 are less than a block
 	store.SetIndexPatience(s, 0)
 	step(true, store.PatientIndexStep)
-	if got, want := parts(), "1:1-12 1:13-24 0:25-28 in 7 spans"; got != want {
-		t.Errorf("the log is not busy any more: %s, want %s", got, want)
-	}
+	stand("the log is not busy any more", "1:1-12 1:13-24 0:25-28 in 7 spans")
 	add(16) // up to 50
 	step(true, store.IndexStep)
-	if got, want := parts(), "1:1-12 1:13-24 0:25-28 0:29-32 in 8 spans"; got != want {
-		t.Errorf("a block after a slice: %s, want %s", got, want)
-	}
+	stand("a block after a slice", "1:1-12 1:13-24 0:25-28 0:29-32 in 8 spans")
 	if err := s.IndexEvents(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := parts(), "2:1-36 1:37-48 in 12 spans"; got != want {
-		t.Errorf("all: %s, want %s", got, want)
-	}
+	stand("all", "2:1-36 1:37-48 in 12 spans")
 	got, err := s.Events(t.Context(), access.EventFilter{RequestID: "x", Limit: 100})
 	if err != nil || len(got) != 50 {
 		t.Errorf("%d events found, %v; want 50", len(got), err)

@@ -74,13 +74,8 @@ func Setting(tx *Tx, name string) (v string, err error) {
 
 // SetIndexSizes makes the index over the events of small parts, and pages look at few events.
 func SetIndexSizes(s *Store, slice, fan, step, drop, lookAhead int) {
-	s.sizes, s.lookAhead = indexSizes{slice, fan, step, drop, 3, 2}, lookAhead
-	s.fresh.mu.Lock()
-	defer s.fresh.mu.Unlock()
-	s.fresh.slice, s.fresh.block, s.fresh.wanted = slice, slice, slice
-	if s.write != nil {
-		s.fresh.block *= fan
-	}
+	s.setIndexSizes(indexSizes{slice, fan, step, drop, 3, 2})
+	s.lookAhead = lookAhead
 }
 
 // IndexStep does one step of the work on the index.

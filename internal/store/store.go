@@ -99,11 +99,8 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if err := s.connect(ctx); err != nil {
 		return nil, fmt.Errorf("open %s: %w", redact(opt.Database), err)
 	}
-	block := s.sizes.slice
-	if s.write != nil {
-		block *= s.sizes.fan
-	}
-	s.fresh.init(s.sizes.slice, block)
+	s.fresh.wait, s.fresh.wake = blockPatience, make(chan struct{}, 1)
+	s.setIndexSizes(s.sizes)
 	return s, nil
 }
 
