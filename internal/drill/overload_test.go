@@ -97,6 +97,44 @@ func TestOverload(t *testing.T) {
 	}
 }
 
+// TestOverloadOfTheDisk offers four times the top rate where the disk is what bounds it: the processors have the time to answer whoever is one too
+// many, and so many connections are open that the queue fills.
+func TestOverloadOfTheDisk(t *testing.T) {
+	if long(true, false) {
+		t.Skip("eight thousand connections are for the drill; the full queue has tests in eventlog")
+	}
+	slow := processtest.NewPostgres(t, "", "fsync = on", "commit_delay = 100000", "commit_siblings = 0") // a tenth of a second each
+	list := people(t, slow.URL(), 50)
+	server := processtest.Serve(t, processtest.Options{Database: slow.URL(), Env: processtest.ThrottlesOff(), Brief: true})
+	const lasts = 10 * time.Second
+	top := push{address: server.Address, people: list, conns: 1024, lasts: lasts}.run(t)
+	over := push{address: server.Address, people: list, conns: 8000, rate: 4 * top.rate(), lasts: lasts}.run(t)
+	after := push{address: server.Address, people: list, conns: 1024, lasts: time.Second}.run(t)
+
+	ratio := float64(at(over.accepted, 0.99)) / float64(at(top.accepted, 0.99))
+	t.Logf("top %.0f/s (1,024 callers), p99 %v; offered %.0f/s: accepted %.0f/s, p50 %v, p99 %v (%.1f x); %d answered 503, p50 %v, p99 %v; %d found every connection busy; in the next second %.0f/s, p99 %v",
+		top.rate(), at(top.accepted, 0.99), over.offered(), over.rate(), at(over.accepted, 0.5), at(over.accepted, 0.99), ratio,
+		len(over.refused), at(over.refused, 0.5), at(over.refused, 0.99), over.short, after.rate(), at(after.accepted, 0.99))
+	if len(top.refused)+len(after.refused) > 0 {
+		t.Errorf("%d were refused before and %d after", len(top.refused), len(after.refused))
+	}
+	if len(over.accepted) == 0 || len(over.refused) == 0 || over.other > 0 || over.hintless > 0 || over.broken+after.broken > 0 {
+		t.Errorf("%d accepted, %d refused, %d other answers, %d 503 without Retry-After, %d broken; want some, some, and none", len(over.accepted), len(over.refused), over.other, over.hintless, over.broken+after.broken)
+	}
+	if at(over.refused, 0.5) > at(over.accepted, 0.5)/2 {
+		t.Errorf("a 503 takes %v, as long as what is accepted (%v); want it at once", at(over.refused, 0.5), at(over.accepted, 0.5))
+	}
+	if ratio > 10 {
+		t.Errorf("p99 of what is accepted is %.1f times that at the top rate; want at most 10", ratio)
+	}
+	if kept := over.rate() / top.rate(); kept < 0.7 {
+		t.Errorf("of the top rate %.2f is left in the overload; want most of it", kept)
+	}
+	if back := after.rate() / top.rate(); back < 0.7 {
+		t.Errorf("in the second after the overload the rate is %.2f of the top rate; want it back", back)
+	}
+}
+
 // apart measures the rate of verify, in turns, with something else going on and without, and returns the ratio of the medians.
 func apart(t *testing.T, server *processtest.Process, list []*person, during func(stop <-chan struct{})) float64 {
 	t.Helper()
