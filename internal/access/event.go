@@ -56,8 +56,7 @@ type Event struct {
 	Fingerprint   string // 12 hex of an HMAC of the presented token, to tell "the same unknown token again"; "" = none presented
 }
 
-// EventFilter selects events; zero fields do not matter. It pages by id, newest first: give the last id seen as Before. Only a
-// From or To without gate, user, device and request makes the order that of occurrence (Before is an id all the same).
+// EventFilter selects events; zero fields do not matter. It pages by id, newest first: give the last id seen as Before.
 type EventFilter struct {
 	Before    int64 // only ids below this one
 	GateID    int64
@@ -91,7 +90,8 @@ type Lane struct {
 type LaneBatch struct {
 	WriterID   int64
 	Seq        int64
-	Count      int // of events; 0 fences a commit whose outcome was unknown
+	Count      int   // of events; 0 fences a commit whose outcome was unknown
+	FirstID    int64 // no event of it has a lower id, and mostly they begin near it; 0 = not known. A hint: after a failover ids are given again
 	OldestAt   time.Time
 	RecordedAt time.Time
 }

@@ -311,7 +311,7 @@ func TestFeedRefusesCursors(t *testing.T) {
 		for range 3 {
 			lane.write(t, 1)
 		}
-		if _, err := s.PurgeEvents(t.Context(), time.Now().Add(time.Minute), 1000); err != nil {
+		if _, _, err := s.PurgeEvents(t.Context(), time.Now().Add(time.Minute), 1000); err != nil {
 			t.Fatal(err)
 		}
 		refused("one whose events were purged", fresh, eventlog.ErrCursorOld)

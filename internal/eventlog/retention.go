@@ -10,8 +10,8 @@ import (
 
 // Purger deletes old events. store.Store is one.
 type Purger interface {
-	// PurgeEvents deletes at most limit events that occurred before the given instant. Fewer than limit means that none are left.
-	PurgeEvents(ctx context.Context, before time.Time, limit int) (n int, err error)
+	// PurgeEvents deletes at most limit events that occurred before the given instant. more says that others may be left.
+	PurgeEvents(ctx context.Context, before time.Time, limit int) (n int, more bool, err error)
 	// NewestEvent is when the newest event occurred; zero if there is none.
 	NewestEvent(ctx context.Context) (at time.Time, err error)
 	// FirstEventSince is when the oldest of the events occurred that did not occur before the given instant; zero if there is none.
@@ -42,7 +42,7 @@ func Purge(ctx context.Context, p Purger, before time.Time, pace Pace, progress 
 		pace = PaceFor("")
 	}
 	for {
-		n, err := p.PurgeEvents(ctx, before, pace.Rows)
+		n, more, err := p.PurgeEvents(ctx, before, pace.Rows)
 		deleted += n
 		if err != nil {
 			return deleted, fmt.Errorf("eventlog: purge events before %s: %w", before.UTC().Format(time.RFC3339), err)
@@ -50,7 +50,7 @@ func Purge(ctx context.Context, p Purger, before time.Time, pace Pace, progress 
 		if progress != nil && n > 0 {
 			progress(deleted)
 		}
-		if n < pace.Rows {
+		if !more {
 			return deleted, nil
 		}
 		if err := sleep(ctx, pace.Pause); err != nil {

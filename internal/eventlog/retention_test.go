@@ -22,16 +22,15 @@ type ages struct {
 	err    error
 }
 
-func (a *ages) PurgeEvents(_ context.Context, before time.Time, limit int) (int, error) {
+func (a *ages) PurgeEvents(_ context.Context, before time.Time, limit int) (n int, more bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.limits = append(a.limits, limit)
-	n := 0
 	for n < limit && n < len(a.at) && a.at[n].Before(before) {
 		n++
 	}
 	a.at = a.at[n:]
-	return n, a.err
+	return n, n == limit, a.err
 }
 
 func (a *ages) NewestEvent(context.Context) (time.Time, error) {

@@ -290,8 +290,10 @@ type eventGroup struct {
 // tallyBatches adds the events of batches of one lane, which stand in order, to sums.
 func (tx *Tx) tallyBatches(sums *tally, batches []access.LaneBatch) error {
 	var groups []eventGroup
-	err := tx.findBatches(batches, func(where string, args []any) (n int, err error) {
-		groups = groups[:0]
+	err := tx.findBatches(batches, func(anew bool, where string, args []any) (n int, err error) {
+		if anew {
+			groups = groups[:0]
+		}
 		err = tx.each(fmt.Sprintf(tallyQuery, where), args, func(row scanner) error {
 			var g eventGroup
 			var rows int

@@ -215,7 +215,7 @@ func TestCountEvents(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.PurgeEvents(t.Context(), noon.Add(10*time.Hour), 100000); err != nil {
+			if _, _, err := s.PurgeEvents(t.Context(), noon.Add(10*time.Hour), 100000); err != nil {
 				t.Fatal(err)
 			}
 			check("after a purge")

@@ -310,22 +310,6 @@ func (s *Store) eventsToIndex(ctx context.Context, mark, upTo int64, n int) (eve
 	return events, nil
 }
 
-// insertSpan says when the events of a slice occurred, which begins with an id.
-func (tx *Tx) insertSpan(first int64, events []indexed) error {
-	oldest, newest := events[0].at, events[0].at
-	for _, e := range events {
-		oldest, newest = min(oldest, e.at), max(newest, e.at)
-	}
-	_, err := tx.exec(`INSERT INTO event_span (level, first_id, last_id, min_at, max_at) VALUES (0, $1, $2, $3, $4)`, first, events[len(events)-1].id, oldest, newest)
-	if err != nil {
-		return err
-	}
-	_, err = tx.exec(`INSERT INTO event_span (level, first_id, last_id, min_at, max_at)
-		SELECT 1, MIN(first_id), MAX(last_id), MIN(min_at), MAX(max_at) FROM event_span
-		WHERE level = 0 AND first_id > (SELECT COALESCE(MAX(last_id), 0) FROM event_span WHERE level = 1) HAVING COUNT(*) >= $1`, tx.s.sizes.spans)
-	return err
-}
-
 func (tx *Tx) insertChunks(segment int64, chunks []posting.Chunk) error {
 	if tx.s.write == nil {
 		return tx.insertChunksPostgres(segment, chunks)

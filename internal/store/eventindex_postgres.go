@@ -46,6 +46,7 @@ func (s *Store) settled(ctx context.Context, wanted int64) (eventRef, error) {
 			return g.now, nil
 		}
 		if err == nil {
+			s.lastID.Store(g.next.id)
 			g.waits, err = s.appending(ctx)
 		}
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +17,7 @@ func indexKeysOf(f access.EventFilter) []int64 {
 	return indexKeys(nil, f.GateID, f.UserID, f.DeviceID, f.Kind, f.Decision, f.Reason, f.RequestID)
 }
 
-// pageByIndex finds a page through the index: first among the events that it does not have yet, then segment by segment.
+// pageByIndex finds a page through the index: first among the events that it does not have yet, then segment by segment, or by the time alone.
 func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQuery, keys []int64) (p EventPage, err error) {
 	tx, err := s.read.BeginTx(ctx, s.kind.snapshot())
 	if err != nil {
@@ -58,12 +57,16 @@ func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQu
 		}
 		at = mark
 	}
+	if q.ranged {
+		x.spans = newSpanList(x, f)
+	}
+	if len(keys) == 0 {
+		err = x.ofSpans(ctx, &p, at, oldest)
+		return p, err
+	}
 	all, err := s.segments(ctx, tx)
 	if err != nil {
 		return p, err
-	}
-	if !f.From.IsZero() || !f.To.IsZero() {
-		x.spans = newSpanList(x, f)
 	}
 	for _, g := range slices.Backward(all) {
 		if err := ctx.Err(); err != nil {
@@ -118,6 +121,34 @@ type indexReader struct {
 	at    int64     // candidates has looked at all ids above
 	rows  int       // how many may still be read
 	work  int       // how many postings
+}
+
+// ofSpans adds events of the range of time to a page, from an id downwards.
+func (x *indexReader) ofSpans(ctx context.Context, p *EventPage, at, oldest int64) (err error) {
+	for at >= oldest {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if at, err = x.spans.most(at); err != nil || at < oldest {
+			return err
+		}
+		low := max(x.spans.first, oldest, at-int64(x.rows)+1)
+		found, err := x.read(" AND id >= "+strconv.FormatInt(low, 10)+" AND id <= "+strconv.FormatInt(at, 10), x.q.limit-len(p.Events))
+		if err != nil {
+			return err
+		}
+		if p.Events = append(p.Events, found...); len(p.Events) >= x.q.limit {
+			p.Next = p.Events[len(p.Events)-1].ID
+			return nil
+		}
+		x.rows -= int(at - low + 1)
+		at = low - 1
+		if x.rows <= 0 {
+			p.Next = low
+			return nil
+		}
+	}
+	return nil
 }
 
 // read reads the events that pass the filter and a further condition.
@@ -230,81 +261,3 @@ type kept struct{ *sql.Stmt }
 func (k kept) QueryRowContext(ctx context.Context, _ string, args ...any) *sql.Row {
 	return k.Stmt.QueryRowContext(ctx, args...)
 }
-
-// spanList are all ids of the slices in which something occurred in a range of time.
-type spanList struct {
-	x           *indexReader
-	from, to    int64
-	begun       bool
-	low         int64 // slices up to this id were not looked at one by one
-	first, last int64 // of the slices at hand; last is 0 before the first, and first above last when there is none any more
-}
-
-func newSpanList(x *indexReader, f access.EventFilter) *spanList {
-	l := &spanList{x: x, from: math.MinInt64, to: math.MaxInt64}
-	if !f.From.IsZero() {
-		l.from = micros(f.From)
-	}
-	if !f.To.IsZero() {
-		l.to = micros(f.To)
-	}
-	return l
-}
-
-func (l *spanList) most(id int64) (int64, error) {
-	switch {
-	case l.last == 0:
-	case l.first > l.last:
-		return -1, nil
-	case id >= l.first:
-		return min(id, l.last), nil
-	}
-	if !l.begun {
-		if err := l.x.tx.QueryRowContext(l.x.ctx, `SELECT COALESCE(MAX(last_id), 0) FROM event_span WHERE level = 1`).Scan(&l.low); err != nil {
-			return -1, err
-		}
-		l.begun = true
-	}
-	for {
-		if found, err := l.find(0, l.low, id); err != nil || found {
-			return min(id, l.last), err
-		}
-		found, err := l.find(1, 0, min(id, l.low))
-		if err != nil || !found {
-			l.first, l.last = 1, -1
-			return -1, err
-		}
-		id, l.low = min(id, l.last), l.first-1
-	}
-}
-
-// find looks for the last spans of a level that begin above low, and at most at id, and in which something occurred in the range. It
-// sets first and last to where the stretch of them begins and ends.
-func (l *spanList) find(level int, low, id int64) (found bool, err error) {
-	rows, err := l.x.tx.QueryContext(l.x.ctx, `SELECT first_id, last_id FROM event_span
-		WHERE level = $1 AND first_id > $2 AND first_id <= $3 AND min_at < $4 AND max_at >= $5 ORDER BY first_id DESC LIMIT $6`,
-		level, low, id, l.to, l.from, spansAtOnce)
-	if err != nil {
-		return false, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var first, last int64
-		switch err := rows.Scan(&first, &last); {
-		case err != nil:
-			return false, err
-		case !found:
-			found, l.last = true, last
-		case last+1 != l.first:
-			return true, nil
-		}
-		l.first = first
-		if level > 0 { // the slices in it follow one by one
-			break
-		}
-	}
-	return found, rows.Err()
-}
-
-// spansAtOnce are read by one query: where one fits the range, so do those before it, mostly.
-const spansAtOnce = 64

@@ -133,11 +133,11 @@ func (m *indexModel) step(r *rapid.T) {
 func (m *indexModel) purge(r *rapid.T) {
 	before := noon.Add(time.Duration(rapid.Int64Range(0, m.last/2+1).Draw(r, "before")) * time.Second)
 	for {
-		n, err := m.sides[0].s.PurgeEvents(m.t.Context(), before, 10)
+		_, more, err := m.sides[0].s.PurgeEvents(m.t.Context(), before, 10)
 		if err != nil {
 			r.Fatal(err)
 		}
-		if n < 10 {
+		if !more {
 			break
 		}
 	}
@@ -180,12 +180,49 @@ func (m *indexModel) strangers(r *rapid.T) {
 
 // naive filters as the words of EventFilter say, newest first.
 func (m *indexModel) naive(f access.EventFilter) []access.Event {
-	all := m.all
-	if f.Before != 0 { // naive wants the place of an id in the list
-		all = slices.DeleteFunc(slices.Clone(all), func(e access.Event) bool { return e.ID >= f.Before })
-		f.Before = 0
+	return naive(m.all, f, []int64{1, 2})
+}
+
+// hints spoils what batches say of where their events stand, as a release before, a failover or a restore does.
+func (m *indexModel) hints(r *rapid.T) {
+	mustExec(m.t, raw(m.t, m.db), `UPDATE event_batch SET first_id = `+rapid.SampledFrom([]string{"NULL", "1", "first_id - 3", "first_id + 5", "1000000"}).Draw(r, "hint")+
+		` WHERE seq % 3 = `+rapid.SampledFrom([]string{"0", "1", "2"}).Draw(r, "which"))
+}
+
+// times asks when events occurred.
+func (m *indexModel) times(r *rapid.T) {
+	s := m.sides[rapid.IntRange(0, 1).Draw(r, "side")].s
+	var newest, first time.Time
+	since := noon.Add(time.Duration(rapid.Int64Range(-30, m.last+30).Draw(r, "since")) * time.Second)
+	for _, e := range m.all {
+		if e.At.After(newest) {
+			newest = e.At
+		}
+		if !e.At.Before(since) && (first.IsZero() || e.At.Before(first)) {
+			first = e.At
+		}
 	}
-	return naive(all, f, []int64{1, 2})
+	if at, err := s.NewestEvent(m.t.Context()); err != nil || !at.Equal(newest) {
+		r.Fatalf("NewestEvent = %v, %v; want %v", at, err, newest)
+	}
+	if at, err := s.FirstEventSince(m.t.Context(), since); err != nil || !at.Equal(first) {
+		r.Fatalf("FirstEventSince %v = %v, %v; want %v", since, at, err, first)
+	}
+}
+
+// lane reads what a lane wrote.
+func (m *indexModel) lane(r *rapid.T) {
+	side := m.sides[rapid.IntRange(0, 1).Draw(r, "side")]
+	var want []string
+	for _, e := range m.all {
+		if e.WriterID == side.lane {
+			want = append(want, e.RequestID)
+		}
+	}
+	_, got := readLane(m.t, m.sides[rapid.IntRange(0, 1).Draw(r, "reader")].s, side.lane, rapid.SampledFrom([]int{3, 100}).Draw(r, "batches"), rapid.SampledFrom([]int{20, 500}).Draw(r, "at a time"))
+	if d := gocmp.Diff(want, got); d != "" {
+		r.Fatalf("lane %d, want (-), got (+):\n%s", side.lane, d)
+	}
 }
 
 // check reads pages of a random filter to their end, on a random side.
@@ -222,8 +259,7 @@ func (m *indexModel) check(r *rapid.T) {
 	if maybe("to") {
 		f.To = noon.Add(time.Duration(rapid.Int64Range(-30, m.last+30).Draw(r, "to")) * time.Second)
 	}
-	byTime := (!f.From.IsZero() || !f.To.IsZero()) && f.GateID == 0 && f.UserID == 0 && f.DeviceID == 0 && f.RequestID == ""
-	if maybe("before") && !byTime {
+	if maybe("before") {
 		f.Before = rapid.Int64Range(1, m.last+5).Draw(r, "before")
 	}
 	want := f
@@ -243,7 +279,7 @@ func (m *indexModel) check(r *rapid.T) {
 		if p.Next == 0 {
 			break
 		}
-		if !byTime && page.Before != 0 && p.Next >= page.Before {
+		if page.Before != 0 && p.Next >= page.Before {
 			r.Fatalf("a page before %d goes on at %d", page.Before, p.Next)
 		}
 		page.Before = p.Next
@@ -302,6 +338,9 @@ func modelIndex(t *testing.T, engine string) func(*rapid.T) {
 			"step2":     m.step,
 			"purge":     m.purge,
 			"strangers": m.strangers,
+			"hints":     m.hints,
+			"times":     m.times,
+			"lane":      m.lane,
 			"restart":   func(r *rapid.T) { m.open(rapid.IntRange(0, 1).Draw(r, "side")) },
 			"":          m.check,
 		})

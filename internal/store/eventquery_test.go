@@ -47,24 +47,15 @@ func randomEvents(t *testing.T, s *store.Store, rnd *rand.Rand, n int) []access.
 // naive filters as the words of EventFilter say.
 func naive(all []access.Event, f access.EventFilter, members []int64) []access.Event {
 	var got []access.Event
-	byTime := (!f.From.IsZero() || !f.To.IsZero()) && f.GateID == 0 && f.UserID == 0 && f.DeviceID == 0 && f.RequestID == ""
-	older := func(a, b access.Event) int {
-		if byTime {
-			if c := a.At.Compare(b.At); c != 0 {
-				return c
-			}
-		}
-		return cmp.Compare(a.ID, b.ID)
-	}
 	for _, e := range all {
-		if (f.Before == 0 || older(e, all[f.Before-1]) < 0) && (f.GateID == 0 || e.GateID == f.GateID) && (f.UserID == 0 || e.UserID == f.UserID) &&
+		if (f.Before == 0 || e.ID < f.Before) && (f.GateID == 0 || e.GateID == f.GateID) && (f.UserID == 0 || e.UserID == f.UserID) &&
 			(f.GroupID == 0 || slices.Contains(members, e.UserID)) && (f.DeviceID == 0 || e.DeviceID == f.DeviceID) && (f.Kind == "" || e.Kind == f.Kind) &&
 			(f.Decision == "" || e.Decision == f.Decision) && (f.Reason == "" || e.Reason == f.Reason) && (f.RequestID == "" || e.RequestID == f.RequestID) &&
 			(f.From.IsZero() || !e.At.Before(f.From)) && (f.To.IsZero() || e.At.Before(f.To)) {
 			got = append(got, e)
 		}
 	}
-	slices.SortFunc(got, func(a, b access.Event) int { return older(b, a) })
+	slices.SortFunc(got, func(a, b access.Event) int { return cmp.Compare(b.ID, a.ID) })
 	if f.Limit == store.All {
 		return got
 	}
@@ -166,11 +157,11 @@ func TestPurgeEvents(t *testing.T) {
 		}
 		deleted := 0
 		for {
-			n, err := other.PurgeEvents(t.Context(), before, 30)
+			n, more, err := other.PurgeEvents(t.Context(), before, 30)
 			if err != nil || n > 30 {
 				t.Fatalf("PurgeEvents = %d, %v; want at most 30", n, err)
 			}
-			if deleted += n; n < 30 {
+			if deleted += n; !more {
 				break
 			}
 		}
@@ -196,7 +187,7 @@ func TestPurgeEvents(t *testing.T) {
 		mustAppend(t, s, lane, 1, batchOf(mustMark(t, s), "x"))
 		mustExec(t, raw(t, db), `UPDATE event_batch SET recorded_at = 5`)
 		for range 20 {
-			if _, err := s.PurgeEvents(t.Context(), time.Now().Add(time.Hour), 100); err != nil {
+			if _, _, err := s.PurgeEvents(t.Context(), time.Now().Add(time.Hour), 100); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -242,12 +242,16 @@ func (s *Store) FenceBatch(ctx context.Context, writer, seq int64) (landed bool,
 // batchHead is a row of event_batch.
 type batchHead struct {
 	writer, seq, recordedAt, oldestAt int64
+	firstID                           int64 // on PostgreSQL: no event of it will have a lower id; 0 = not known
 }
 
 // stamp fills in what the store knows of a batch's events.
 func (s *Store) stamp(writer, seq int64, b *access.EventBatch) batchHead {
 	now := s.now()
 	h := batchHead{writer: writer, seq: seq, recordedAt: micros(now), oldestAt: micros(b.Events[0].At)}
+	if last := s.lastID.Load(); last != 0 {
+		h.firstID = last + 1
+	}
 	for _, e := range b.Events {
 		e.RecordedAt, e.WriterID, e.Seq = now, writer, seq
 		h.oldestAt = min(h.oldestAt, micros(e.At))

@@ -21,8 +21,8 @@ import (
 // appendSQL is a whole batch in one statement, which commits by itself: one round trip, and no transaction that a lost
 // connection could leave open. It returns the ids of the events in their order, none when the policy has moved.
 const appendSQL = `WITH batch AS (
-	INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at)
-	SELECT $1::bigint, $2::bigint, version, $3::bigint, $4::bigint, $5::bigint FROM policy WHERE id = 1 AND version = $6::bigint AND stamp = $7::bigint
+	INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at, first_id)
+	SELECT $1::bigint, $2::bigint, version, $3::bigint, $4::bigint, $5::bigint, NULLIF($25::bigint, 0) FROM policy WHERE id = 1 AND version = $6::bigint AND stamp = $7::bigint
 	RETURNING 1)
 INSERT INTO events (` + eventInsertColumns + `)
 SELECT unnest($8::text[]), unnest($9::bigint[]), $5, $1, $2, NULLIF(unnest($10::bigint[]), 0), NULLIF(unnest($11::text[]), ''), NULLIF(unnest($12::bigint[]), 0),
@@ -77,7 +77,7 @@ func (c *eventColumns) args(head batchHead, b *access.EventBatch) []any {
 	return []any{
 		nil, head.writer, head.seq, int64(len(b.Events)), head.oldestAt, head.recordedAt, b.Policy.Version, b.Policy.Stamp,
 		c.kind, c.occurredAt, c.gate, c.presentedGate, c.user, c.credential, c.device, c.permission, c.controller, c.policy,
-		c.decision, c.reason, c.count, c.until, c.address, c.requestID, c.fingerprint,
+		c.decision, c.reason, c.count, c.until, c.address, c.requestID, c.fingerprint, head.firstID,
 	}
 }
 
@@ -123,7 +123,7 @@ func (c *eventColumns) encode(parameters []any) [][]byte {
 var (
 	appendTypes = slices.Concat(slices.Repeat([]uint32{pgtype.Int8OID}, 7), []uint32{pgtype.TextArrayOID}, slices.Repeat([]uint32{pgtype.Int8ArrayOID}, 2),
 		[]uint32{pgtype.TextArrayOID}, slices.Repeat([]uint32{pgtype.Int8ArrayOID}, 6), slices.Repeat([]uint32{pgtype.TextArrayOID}, 2),
-		slices.Repeat([]uint32{pgtype.Int8ArrayOID}, 2), slices.Repeat([]uint32{pgtype.TextArrayOID}, 3))
+		slices.Repeat([]uint32{pgtype.Int8ArrayOID}, 2), slices.Repeat([]uint32{pgtype.TextArrayOID}, 3), []uint32{pgtype.Int8OID})
 	appendFormats = []int16{pgx.BinaryFormatCode}
 )
 
@@ -248,6 +248,7 @@ func (s *Store) identified(l *lane, head batchHead, b *access.EventBatch) (lande
 	for i, e := range b.Events {
 		e.ID = l.ids[i]
 	}
+	s.lastID.Store(l.ids[len(l.ids)-1])
 	s.landed(l, head, b)
 	return true, nil
 }

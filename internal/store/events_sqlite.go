@@ -17,8 +17,8 @@ import (
 // place of ?, because the driver asks SQLite for the name of each parameter.
 
 const (
-	insertBatchSQLite = `INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at)
-		SELECT ?, ?, version, ?, ?, ? FROM policy WHERE id = 1 AND version = ? AND stamp = ?`
+	insertBatchSQLite = `INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at, first_id)
+		SELECT ?, ?, version, ?, ?, ?, ? FROM policy WHERE id = 1 AND version = ? AND stamp = ?`
 	eventColumnCount = 20
 )
 
@@ -189,19 +189,24 @@ func (w *writer) insert(head batchHead, b *access.EventBatch) (last int64, err e
 		if err := st.prepareEvents(dc); err != nil {
 			return err
 		}
-		st.set(0, head.writer, head.seq, int64(len(b.Events)), head.oldestAt, head.recordedAt, b.Policy.Version, b.Policy.Stamp)
-		r, err := st.exec(st.batch, 7)
+		id, err := st.insertEvents(head, b.Events)
+		if err != nil {
+			return err
+		}
+		first := id - int64(len(b.Events)) + 1
+		st.set(0, head.writer, head.seq, int64(len(b.Events)), head.oldestAt, head.recordedAt, first, b.Policy.Version, b.Policy.Stamp)
+		r, err := st.exec(st.batch, 8)
 		if err != nil {
 			return err
 		}
 		if n, err := r.RowsAffected(); err != nil || n == 0 {
-			return err
+			return err // and the events go with the transaction
 		}
-		last, err = st.insertEvents(head, b.Events)
 		for i, e := range b.Events {
-			e.ID = last - int64(len(b.Events)-1-i)
+			e.ID = first + int64(i)
 		}
-		return err
+		last = id
+		return nil
 	})
 	if errors.Is(err, driver.ErrBadConn) {
 		err = unavailable(err)

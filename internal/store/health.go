@@ -16,7 +16,7 @@ type Health struct {
 	Behind      bool      // some wait to be counted
 }
 
-// Health reads it: a few rows, found by indexes.
+// Health reads it: a few slices of the log at most.
 func (s *Store) Health(ctx context.Context) (h Health, err error) {
 	h.Engine = s.Engine()
 	if h.Bytes, err = s.Size(ctx); err != nil {

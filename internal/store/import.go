@@ -116,6 +116,9 @@ func (s *Store) HoldingsNow(ctx context.Context) (h Holdings, err error) {
 
 // Wipe deletes every person, right and event, for good, and the audit lines of the time before an earlier import. Our own audit stays.
 func (im *Import) Wipe() error {
+	if err := im.holdIndex(); err != nil { // before events, as a purge does
+		return fmt.Errorf("wipe: %w", err)
+	}
 	for _, table := range slices.Concat(wiped, counted) {
 		if _, err := im.exec(`DELETE FROM ` + table); err != nil {
 			return fmt.Errorf("wipe %s: %w", table, err)
@@ -263,36 +266,32 @@ func (im *Import) Events(first time.Time, next func() (*access.Event, error)) (n
 	if err != nil {
 		return 0, fmt.Errorf("claim a writer: %w", err)
 	}
-	type batch struct{ count, oldest, newest int64 }
+	type batch struct{ count, first, oldest, newest int64 }
 	var batches []batch
 	row := make([]any, 0, 1+eventColumnCount)
-	write := func() (err error) {
-		n, err = im.copy("events", eventColumnNames(), func() ([]any, error) {
-			e, err := next()
-			if e == nil || err != nil {
-				return nil, err
-			}
-			at := micros(e.At)
-			if len(batches) == 0 || batches[len(batches)-1].count == importBatch {
-				batches = append(batches, batch{oldest: at})
-			}
-			b := &batches[len(batches)-1]
-			b.count++
-			b.oldest, b.newest = min(b.oldest, at), max(b.newest, at)
-			row = append(row[:0], e.ID, string(access.DecisionEvent), at, at, writer, int64(len(batches)), orNull(e.GateID), textOrNull(e.PresentedGate), orNull(e.UserID),
-				orNull(e.CredentialID), orNull(e.DeviceID), nil, nil, int64(ImportedVersion), string(e.Decision), string(e.Reason), countOf(e), nil,
-				e.Address, e.RequestID, e.Fingerprint)
-			return row, nil
-		})
-		return err
-	}
-	err = im.withoutIndexes("events", write)
+	n, err = im.copy("events", eventColumnNames(), func() ([]any, error) {
+		e, err := next()
+		if e == nil || err != nil {
+			return nil, err
+		}
+		at := micros(e.At)
+		if len(batches) == 0 || batches[len(batches)-1].count == importBatch {
+			batches = append(batches, batch{first: e.ID, oldest: at})
+		}
+		b := &batches[len(batches)-1]
+		b.count++
+		b.first, b.oldest, b.newest = min(b.first, e.ID), min(b.oldest, at), max(b.newest, at)
+		row = append(row[:0], e.ID, string(access.DecisionEvent), at, at, writer, int64(len(batches)), orNull(e.GateID), textOrNull(e.PresentedGate), orNull(e.UserID),
+			orNull(e.CredentialID), orNull(e.DeviceID), nil, nil, int64(ImportedVersion), string(e.Decision), string(e.Reason), countOf(e), nil,
+			e.Address, e.RequestID, e.Fingerprint)
+		return row, nil
+	})
 	if err != nil {
 		return n, fmt.Errorf("write the events: %w", err)
 	}
 	for i, b := range batches {
-		_, err := im.exec(`INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-			writer, i+1, ImportedVersion, b.count, b.oldest, b.newest)
+		_, err := im.exec(`INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at, first_id) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			writer, i+1, ImportedVersion, b.count, b.oldest, b.newest, b.first)
 		if err != nil {
 			return n, fmt.Errorf("write batch %d of the events: %w", i+1, err)
 		}
@@ -389,36 +388,4 @@ func (im *Import) copyPostgres(table string, columns []string, next func() ([]an
 		return n, failed
 	}
 	return n, im.s.kind.fault(err)
-}
-
-// withoutIndexes runs fill while a table of SQLite has no indexes, which then are made anew: sorting once is several times faster than keeping
-// them sorted.
-func (im *Import) withoutIndexes(table string, fill func() error) error {
-	type index struct{ name, text string }
-	var all []index
-	if im.pg == nil {
-		err := im.each(`SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = $1 AND sql IS NOT NULL`, []any{table}, func(row scanner) error {
-			var i index
-			err := row.Scan(&i.name, &i.text)
-			all = append(all, i)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	for _, i := range all {
-		if _, err := im.exec(`DROP INDEX "` + strings.ReplaceAll(i.name, `"`, `""`) + `"`); err != nil {
-			return fmt.Errorf("drop the index %s: %w", i.name, err)
-		}
-	}
-	if err := fill(); err != nil {
-		return err
-	}
-	for _, i := range all {
-		if _, err := im.exec(i.text); err != nil {
-			return fmt.Errorf("make the index %s: %w", i.name, err)
-		}
-	}
-	return nil
 }

@@ -90,14 +90,14 @@ func (s *Store) NewestEvents(ctx context.Context, n int, retiredAfter time.Time)
 // events are in them but for the last.
 func (tx *Tx) laneBatches(writer, after int64, maxBatches, maxEvents int) ([]access.LaneBatch, error) {
 	var batches []access.LaneBatch
-	rows, err := tx.query(`SELECT seq, count, oldest_at, recorded_at FROM event_batch WHERE writer_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`, writer, after, maxBatches)
+	rows, err := tx.query(`SELECT seq, count, COALESCE(first_id, 0), oldest_at, recorded_at FROM event_batch WHERE writer_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`, writer, after, maxBatches)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for n := 0; n < maxEvents && rows.Next(); {
 		b := access.LaneBatch{WriterID: writer}
-		if err := rows.Scan(&b.Seq, &b.Count, asTime(&b.OldestAt), asTime(&b.RecordedAt)); err != nil {
+		if err := rows.Scan(&b.Seq, &b.Count, &b.FirstID, asTime(&b.OldestAt), asTime(&b.RecordedAt)); err != nil {
 			return nil, err
 		}
 		batches = append(batches, b)
@@ -109,25 +109,28 @@ func (tx *Tx) laneBatches(writer, after int64, maxBatches, maxEvents int) ([]acc
 // batchEvents returns the events of batches of one lane, which stand in order.
 func (tx *Tx) batchEvents(batches []access.LaneBatch) ([]access.Event, error) {
 	var events []access.Event
-	err := tx.findBatches(batches, func(where string, args []any) (int, error) {
-		events = events[:0]
+	err := tx.findBatches(batches, func(anew bool, where string, args []any) (int, error) {
+		if anew {
+			events = events[:0]
+		}
+		before := len(events)
 		err := tx.each(selectEvent+` WHERE `+where, args, func(row scanner) error {
 			e, err := scanEvent(row)
 			events = append(events, e)
 			return err
 		})
-		return len(events), err
+		return len(events) - before, err
 	})
 	slices.SortFunc(events, func(a, b access.Event) int { return cmp.Compare(a.ID, b.ID) })
 	return events, err
 }
 
-// findBatches calls read with a condition that the events of batches of one lane meet, and no others. read says how many it saw; when some
-// are missing it is called again, with a wider condition, and what it saw before is void.
+// findBatches calls read with conditions until it has seen all events of batches of one lane, and no others. read says how many it saw; when it is to
+// begin anew, what it saw before is void.
 //
 // Events have no index on their batch: it would cost every insert. But a batch's events were given ids close to one another, and event_batch
-// names the oldest of them by the instant at which it occurred, on which there is an index. So that one is found, and then its neighbours.
-func (tx *Tx) findBatches(batches []access.LaneBatch, read func(where string, args []any) (n int, err error)) error {
+// mostly says where they begin.
+func (tx *Tx) findBatches(batches []access.LaneBatch, read func(anew bool, where string, args []any) (n int, err error)) error {
 	batches = slices.DeleteFunc(slices.Clone(batches), func(b access.LaneBatch) bool { return b.Count == 0 })
 	if len(batches) == 0 {
 		return nil
@@ -137,49 +140,40 @@ func (tx *Tx) findBatches(batches []access.LaneBatch, read func(where string, ar
 		want += b.Count
 	}
 	first, last := batches[0], batches[len(batches)-1]
-	low, found, err := tx.oldestOf(first)
-	if err != nil {
-		return err
+	const theirs = `id BETWEEN $1 AND $2 AND writer_id = $3 AND seq BETWEEN $4 AND $5 ORDER BY id LIMIT $6`
+	args := func(low, high int64, most int) []any {
+		return []any{low, high, first.WriterID, first.Seq, last.Seq, most}
 	}
-	high, foundLast, err := tx.oldestOf(last)
-	if err != nil {
-		return err
-	}
-	if found && foundLast {
-		// Other lanes draw ids at the same time, a batch or a few of theirs in between.
-		for _, slack := range []int64{64 + int64(want/16), 1024 + int64(want/4), 16_384} {
-			n, err := read(`id BETWEEN $1 AND $2 AND writer_id = $3 AND seq BETWEEN $4 AND $5`, []any{
-				min(low, high) - int64(first.Count) - slack, max(low, high) + int64(last.Count) + slack, first.WriterID, first.Seq, last.Seq,
-			})
+	// On PostgreSQL other lanes draw ids at the same time, and a hint is older than the batch: what others wrote meanwhile stands before it.
+	const widest = 16_384
+	if first.FirstID != 0 && last.FirstID != 0 && last.FirstID-first.FirstID <= int64(want)+widest {
+		for _, slack := range []int64{64 + int64(want/4), 1024 + int64(want), widest} {
+			n, err := read(true, theirs, args(first.FirstID, last.FirstID+int64(last.Count)+slack, want))
 			if err != nil || n == want {
 				return err
 			}
 		}
 	}
-	where, args := strays(batches, want)
-	_, err = read(where, args)
-	return err
+	// No hint, one that does not hold, or some were purged: by the slices of the index in which events of that time are, and then above its mark.
+	stretches, err := tx.idsOfTime(timeOf(batches))
+	if err != nil {
+		return err
+	}
+	for i, ids := range stretches {
+		n, err := read(i == 0, theirs, args(ids[0], ids[1], want))
+		if want -= n; err != nil || want == 0 {
+			return err
+		}
+	}
+	return nil
 }
 
-// oldestOf is the id of a batch's oldest event. found is false when it was purged.
-func (tx *Tx) oldestOf(b access.LaneBatch) (id int64, found bool, err error) {
-	err = tx.each(`SELECT id FROM events WHERE occurred_at = $1 AND writer_id = $2 AND seq = $3 LIMIT 1`, []any{micros(b.OldestAt), b.WriterID, b.Seq}, func(row scanner) error {
-		found = true
-		return row.Scan(&id)
-	})
-	return id, found, err
-}
-
-// strays finds the events of batches of which some were purged, or whose ids are far apart, by the time at which they occurred: a
-// walk along the index from the oldest of them on, until as many are found as there were. Purged ones make it go on until they were recorded.
-func strays(batches []access.LaneBatch, want int) (where string, args []any) {
-	first, last := batches[0], batches[len(batches)-1]
-	oldest, newest := int64(math.MaxInt64), int64(0)
+// timeOf is when events of batches of one lane may have occurred.
+func timeOf(batches []access.LaneBatch) (from, to int64) {
+	from = math.MaxInt64
 	for _, b := range batches {
-		oldest, newest = min(oldest, micros(b.OldestAt)), max(newest, micros(b.RecordedAt))
+		from, to = min(from, micros(b.OldestAt)), max(to, micros(b.RecordedAt))
 	}
 	// An event may bear a later time than its batch when the clock was set back.
-	newest += int64(time.Hour / time.Microsecond)
-	return `occurred_at BETWEEN $1 AND $2 AND writer_id = $3 AND seq BETWEEN $4 AND $5 ORDER BY occurred_at LIMIT $6`,
-		[]any{oldest, newest, first.WriterID, first.Seq, last.Seq, want}
+	return from, to + int64(time.Hour/time.Microsecond)
 }

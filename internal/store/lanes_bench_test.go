@@ -29,8 +29,8 @@ func BenchmarkLog(b *testing.B) {
 		n := *benchEvents
 		for _, q := range []string{
 			`INSERT INTO writer (host, pid, started_at) VALUES ('h', 1, 1)`,
-			`WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < $N) INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at)
-				SELECT 1, i, 1, 5, i * 5000 - 4000, i * 5000 FROM n WHERE i <= $N / 5`,
+			`WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < $N) INSERT INTO event_batch (writer_id, seq, policy_version, count, oldest_at, recorded_at, first_id)
+				SELECT 1, i, 1, 5, i * 5000 - 4000, i * 5000, i * 5 - 4 FROM n WHERE i <= $N / 5`,
 			`WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < $N) INSERT INTO events (kind, occurred_at, recorded_at, writer_id, seq, gate_id, user_id,
 				policy_version, decision, reason, count, address, request_id, fingerprint)
 				SELECT 'decision', i * 1000, i * 1000, 1, (i + 4) / 5, i % 100 + 1, i * 37 % 10000 + 1, 1, 'ALLOW', 'OK', 1, '192.0.2.7', '0197b6a2-7f9c-7a10-8e2a-0d6f0c0a9b11', '' FROM n`,
@@ -45,6 +45,9 @@ func BenchmarkLog(b *testing.B) {
 			}
 		}
 		s := storetest.OpenWith(b, store.Options{Database: db.DSN})
+		if err := s.IndexEvents(b.Context()); err != nil {
+			b.Fatal(err)
+		}
 		last := int64(n / 5)
 		for _, at := range []struct {
 			where string

@@ -146,7 +146,7 @@ func TestLaneEventsFarApart(t *testing.T) {
 		if _, got := readLane(t, s, lane, 1, 10); gocmp.Diff([]string{"1-old", "1-new", "2-old", "2-new", "3-old", "3-new"}, got) != "" {
 			t.Errorf("got %v, want all six", got)
 		}
-		if _, err := s.PurgeEvents(t.Context(), time.Now().Add(-time.Minute), 100); err != nil {
+		if _, _, err := s.PurgeEvents(t.Context(), time.Now().Add(-time.Minute), 100); err != nil {
 			t.Fatal(err)
 		}
 		if _, got := readLane(t, s, lane, 1, 10); gocmp.Diff([]string{"1-new", "2-new", "3-new"}, got) != "" {

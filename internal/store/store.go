@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -67,6 +68,7 @@ type Store struct {
 	fresh    freshEvents
 	upkeep   upkeep
 	settling settling
+	lastID   atomic.Int64 // on PostgreSQL: of the last event that this process wrote or, a moment ago, saw; 0 = none yet
 
 	counting counting
 	// lookAhead is how many events a page looks at, at most.

@@ -205,7 +205,7 @@ func writeUntilKilled(t *testing.T, dsn string) {
 		}
 		mustAppend(t, s, lane, seq, b)
 		if seq%10 == 0 {
-			if _, err := s.PurgeEvents(ctx, noon.Add(time.Duration(g.n-3000)*20*time.Millisecond), 150); err != nil {
+			if _, _, err := s.PurgeEvents(ctx, noon.Add(time.Duration(g.n-3000)*20*time.Millisecond), 150); err != nil {
 				t.Fatal(err)
 			}
 		}
