@@ -99,7 +99,7 @@ func (j *journal) String() string {
 // await returns the first line that holds all the texts, from line number from on, and the number of the line after it.
 func (j *journal) await(t *testing.T, from int, texts ...string) (line string, next int) {
 	t.Helper()
-	patience := time.After(30 * time.Second)
+	patience := time.After(2 * time.Minute) // an authority that refuses every fifth nonce may take over half a minute
 	for {
 		j.mu.Lock()
 		lines, more := j.lines, j.more
@@ -116,7 +116,7 @@ func (j *journal) await(t *testing.T, from int, texts ...string) (line string, n
 		select {
 		case <-more:
 		case <-patience:
-			t.Fatalf("the log does not say %q within 30 s:\n%s", texts, j)
+			t.Fatalf("the log does not say %q within 2 min:\n%s", texts, j)
 		}
 	}
 }
