@@ -99,7 +99,13 @@ func (j *journal) String() string {
 // await returns the first line that holds all the texts, from line number from on, and the number of the line after it.
 func (j *journal) await(t *testing.T, from int, texts ...string) (line string, next int) {
 	t.Helper()
-	patience := time.After(2 * time.Minute) // an authority that refuses every fifth nonce may take over half a minute
+	return j.awaitFor(t, 30*time.Second, from, texts...)
+}
+
+// awaitFor is await for what takes longer than 30 s.
+func (j *journal) awaitFor(t *testing.T, most time.Duration, from int, texts ...string) (line string, next int) {
+	t.Helper()
+	patience := time.After(most)
 	for {
 		j.mu.Lock()
 		lines, more := j.lines, j.more
@@ -116,7 +122,7 @@ func (j *journal) await(t *testing.T, from int, texts ...string) (line string, n
 		select {
 		case <-more:
 		case <-patience:
-			t.Fatalf("the log does not say %q within 2 min:\n%s", texts, j)
+			t.Fatalf("the log does not say %q within %v:\n%s", texts, most, j)
 		}
 	}
 }
