@@ -46,7 +46,7 @@ func (s *Store) settled(ctx context.Context, wanted int64) (eventRef, error) {
 			return g.now, nil
 		}
 		if err == nil {
-			s.lastID.Store(g.next.id)
+			s.lastID.Store(g.next.id) // so that a hint is not older than what others wrote a moment ago
 			g.waits, err = s.appending(ctx)
 		}
 		if err != nil {

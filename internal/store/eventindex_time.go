@@ -128,7 +128,7 @@ const (
 // PurgeEvents deletes at most limit events that occurred before an instant (a folded one: began), those first that were recorded first, and as many
 // batches recorded before it, but never a lane's newest one. It is one small transaction; more says that others may be left.
 //
-// Events are indexed first, where many are not. When that is not possible yet (on PostgreSQL, while others append much faster than the index follows),
+// Events are indexed before they are purged, where many are not. When that is not possible yet (on PostgreSQL, while others append much faster than the index follows),
 // those above its mark are left for a later purge.
 //
 // A power cut may undo the last of them on SQLite: nobody waits for the disk, and the next purge deletes those events again.
@@ -136,13 +136,15 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 	if limit <= 0 {
 		return 0, false, fmt.Errorf("purge events: %d at a time", limit)
 	}
-	few, err := s.indexForPurge(ctx)
-	if err != nil {
-		return 0, false, fmt.Errorf("purge events: %w", err)
-	}
+	few := true // events are above the mark
 	err = s.atDeskThatIs(ctx, lazy, func(tx *Tx) (bool, error) {
-		if n, more, err = tx.purgeEvents(micros(before), limit); err != nil {
+		if n, more, err = tx.purgeIndexed(micros(before), limit); err != nil {
 			return false, err
+		}
+		if !more {
+			if few, err = tx.fewAboveMark(); err != nil {
+				return false, err
+			}
 		}
 		if !more && few {
 			gone, err := tx.purge(micros(before), limit-n, aboveMark)
@@ -161,31 +163,39 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 			ORDER BY old.recorded_at LIMIT $2)`, micros(before), limit)
 		return true, err
 	})
+	if err == nil && !few {
+		more, err = s.indexForPurge(ctx)
+	}
 	if err != nil {
-		return 0, false, fmt.Errorf("purge events: %w", err)
+		return n, false, fmt.Errorf("purge events: %w", err)
 	}
 	return n, more, nil
 }
 
-// indexForPurge indexes events until few are above the mark, or for as long as that can be done now, and reports whether they are few.
-func (s *Store) indexForPurge(ctx context.Context) (few bool, err error) {
-	for worked := true; ; {
-		var ahead int // ids may be missing: only counting tells
-		err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT id FROM events WHERE `+aboveMark+` LIMIT $1) AS ahead`, purgeAhead+1).Scan(&ahead)
-		if err != nil {
-			return false, s.kind.fault(err)
+// indexForPurge indexes events until few are above the mark, or for as long as that can be done now, and reports whether it did anything.
+func (s *Store) indexForPurge(ctx context.Context) (worked bool, err error) {
+	for {
+		if did, err := s.indexStep(ctx, false); err != nil || !did {
+			return worked, err
 		}
-		if ahead <= purgeAhead || !worked {
-			return ahead <= purgeAhead, nil
-		}
-		if worked, err = s.indexStep(ctx, false); err != nil {
-			return false, err
+		worked = true
+		var few bool
+		err := s.View(ctx, func(tx *Tx) (err error) { few, err = tx.fewAboveMark(); return err })
+		if err != nil || few {
+			return worked, err
 		}
 	}
 }
 
-// purgeEvents deletes from a few slices.
-func (tx *Tx) purgeEvents(before int64, limit int) (n int, more bool, err error) {
+// fewAboveMark reports whether a purge may look through the events above the mark. Ids may be missing, so they are counted.
+func (tx *Tx) fewAboveMark() (bool, error) {
+	var ahead int
+	err := tx.queryRow(`SELECT COUNT(*) FROM (SELECT id FROM events WHERE `+aboveMark+` LIMIT $1) AS ahead`, purgeAhead+1).Scan(&ahead)
+	return ahead <= purgeAhead, err
+}
+
+// purgeIndexed deletes from a few slices.
+func (tx *Tx) purgeIndexed(before int64, limit int) (n int, more bool, err error) {
 	if err := tx.holdIndex(); err != nil {
 		return 0, false, err
 	}

@@ -199,3 +199,31 @@ func TestPurgeEvents(t *testing.T) {
 		}
 	})
 }
+
+// A purge of a long log that has no index yet makes one on its way, since a look through all of it would keep the gates waiting.
+func TestPurgeIndexesFirst(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db storetest.Database, s, _ *store.Store) {
+		store.RestUpkeep(s)
+		const all = 30_000
+		mustExec(t, raw(t, db), fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+			INSERT INTO events (kind, occurred_at, recorded_at, writer_id, seq, policy_version, decision, reason, count, address, request_id, fingerprint)
+			SELECT 'decision', i * 1000, i * 1000, 1, i, 1, 'DENY', 'NO_PERMISSION', 1, '', 'r' || i, '' FROM n`, all))
+		deleted, more := 0, true
+		for more {
+			var n int
+			var err error
+			if n, more, err = s.PurgeEvents(t.Context(), time.UnixMicro((all-99)*1000), 1500); err != nil {
+				t.Fatal(err)
+			}
+			deleted += n
+		}
+		left, err := s.Events(t.Context(), access.EventFilter{Limit: store.All})
+		if deleted != all-100 || len(left) != 100 || err != nil {
+			t.Errorf("%d were deleted and %d are left (%v), want %d and 100", deleted, len(left), err, all-100)
+		}
+		var mark int64
+		if err := raw(t, db).QueryRow(`SELECT mark FROM event_index`).Scan(&mark); err != nil || mark == 0 {
+			t.Errorf("the index goes to %d (%v), want it to have been made", mark, err)
+		}
+	})
+}

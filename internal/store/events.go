@@ -242,7 +242,7 @@ func (s *Store) FenceBatch(ctx context.Context, writer, seq int64) (landed bool,
 // batchHead is a row of event_batch.
 type batchHead struct {
 	writer, seq, recordedAt, oldestAt int64
-	firstID                           int64 // on PostgreSQL: no event of it will have a lower id; 0 = not known
+	firstID                           int64 // no event of it has a lower id; 0 = not known
 }
 
 // stamp fills in what the store knows of a batch's events.

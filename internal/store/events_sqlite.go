@@ -193,8 +193,8 @@ func (w *writer) insert(head batchHead, b *access.EventBatch) (last int64, err e
 		if err != nil {
 			return err
 		}
-		first := id - int64(len(b.Events)) + 1
-		st.set(0, head.writer, head.seq, int64(len(b.Events)), head.oldestAt, head.recordedAt, first, b.Policy.Version, b.Policy.Stamp)
+		head.firstID = id - int64(len(b.Events)) + 1
+		st.set(0, head.writer, head.seq, int64(len(b.Events)), head.oldestAt, head.recordedAt, head.firstID, b.Policy.Version, b.Policy.Stamp)
 		r, err := st.exec(st.batch, 8)
 		if err != nil {
 			return err
@@ -203,7 +203,7 @@ func (w *writer) insert(head batchHead, b *access.EventBatch) (last int64, err e
 			return err // and the events go with the transaction
 		}
 		for i, e := range b.Events {
-			e.ID = first + int64(i)
+			e.ID = head.firstID + int64(i)
 		}
 		last = id
 		return nil

@@ -141,14 +141,12 @@ func (tx *Tx) findBatches(batches []access.LaneBatch, read func(anew bool, where
 	}
 	first, last := batches[0], batches[len(batches)-1]
 	const theirs = `id BETWEEN $1 AND $2 AND writer_id = $3 AND seq BETWEEN $4 AND $5 ORDER BY id LIMIT $6`
-	args := func(low, high int64, most int) []any {
-		return []any{low, high, first.WriterID, first.Seq, last.Seq, most}
-	}
+	args := func(low, high int64) []any { return []any{low, high, first.WriterID, first.Seq, last.Seq, want} }
 	// On PostgreSQL other lanes draw ids at the same time, and a hint is older than the batch: what others wrote meanwhile stands before it.
 	const widest = 16_384
 	if first.FirstID != 0 && last.FirstID != 0 && last.FirstID-first.FirstID <= int64(want)+widest {
 		for _, slack := range []int64{64 + int64(want/4), 1024 + int64(want), widest} {
-			n, err := read(true, theirs, args(first.FirstID, last.FirstID+int64(last.Count)+slack, want))
+			n, err := read(true, theirs, args(first.FirstID, last.FirstID+int64(last.Count)+slack))
 			if err != nil || n == want {
 				return err
 			}
@@ -160,7 +158,7 @@ func (tx *Tx) findBatches(batches []access.LaneBatch, read func(anew bool, where
 		return err
 	}
 	for i, ids := range stretches {
-		n, err := read(i == 0, theirs, args(ids[0], ids[1], want))
+		n, err := read(i == 0, theirs, args(ids[0], ids[1]))
 		if want -= n; err != nil || want == 0 {
 			return err
 		}
