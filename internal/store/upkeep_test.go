@@ -169,7 +169,7 @@ func TestEventIndexAfterKill(t *testing.T) {
 		if err != nil || len(all) == 0 {
 			t.Fatalf("round %d: %d events, %v", round, len(all), err)
 		}
-		for gate := int64(1); gate <= 100; gate += 9 {
+		for gate := int64(1); gate <= 100; gate += 33 {
 			want := slices.DeleteFunc(slices.Clone(all), func(e access.Event) bool { return e.GateID != gate })
 			got, err := s.Events(t.Context(), access.EventFilter{GateID: gate, Limit: store.All})
 			if d := gocmp.Diff(want, got); d != "" || err != nil {
