@@ -154,6 +154,9 @@ func TestEventIndexAfterKill(t *testing.T) {
 			if !lines.Scan() {
 				t.Fatalf("round %d: it ended by itself: %v", round, cmd.Wait())
 			}
+			if n == 2000 {
+				t.Fatalf("round %d: no segments were merged while %d batches were appended", round, n)
+			}
 		}
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
@@ -188,7 +191,7 @@ func writeUntilKilled(t *testing.T, dsn string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store.SetIndexSizes(s, 16, 3, 2000, 20, 1000)
+	store.SetIndexSizes(s, 64, 3, 2000, 20, 1000) // more in a slice than in a batch: when they take turns the index follows
 	newest, err := s.NewestEvent(ctx)
 	if err != nil {
 		t.Fatal(err)
