@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long drills: what the tests do in short, at length, and what needs root or a machine to itself. Prints figures; exits 1 if any drill fails.
 #
-#   ./scripts/drill.sh             all of them, one after the other: about an hour
+#   ./scripts/drill.sh             all of them, one after the other: about two hours
 #   ./scripts/drill.sh NAME...     some of them
 #   ./scripts/drill.sh --list      their names, and what they do
 #
@@ -27,10 +27,11 @@ drills() {
 		slow      1,000 connections send a byte a second
 		clock     clocks are set, and replicas stand 5 s apart
 		leak      goroutines are counted after load and at the end
+		flush     the database takes its log over into its files while gates ask
 		purge     a million old events are deleted while gates ask
 		soak      ten minutes of work; memory stays flat (OPENWAY_TEST_SOAK=1h for longer)
 		million   a site of a million users: memory, start, decision, a change's way to its effect
-		growth    ten million events: what an append and the admin's questions cost on the way (OPENWAY_BENCH_EVENTS)
+		growth    ten million events: what an append and the admin's questions cost on the way (OPENWAY_TEST_GROWTH)
 	END
 }
 
@@ -75,11 +76,12 @@ run() {
 		./scripts/test.sh -race=false -count 1 -v -run '^TestServingLeavesNothingBehind$' ./cmd/openway
 		;;
 	purge) test_drill '^TestPurgeBesideVerify$' ;;
+	flush) test_drill '^TestCheckpointBesideVerify$' ;;
 	soak) test_drill '^TestSoak$' ;;
-	million) go run ./bench --million ;;
+	million) go run ./bench --million --check ;;
 	growth)
-		OPENWAY_BENCH_EVENTS="${OPENWAY_BENCH_EVENTS:-10000000}" \
-			./scripts/test.sh -race=false -run - -bench Growth -benchtime 1x -timeout 3h ./internal/store
+		OPENWAY_TEST_DRILL=long OPENWAY_TEST_GROWTH="${OPENWAY_TEST_GROWTH:-10000000}" \
+			./scripts/test.sh -race=false -count 1 -timeout 3h -v -run '^TestGrowth$' ./internal/store
 		;;
 	esac
 }

@@ -163,6 +163,7 @@ func (d *drill) takeAway(ctx context.Context, desk *desk, pace time.Duration) {
 		d.mu.Lock()
 		d.revoked[i].given = given
 		d.mu.Unlock()
+		unsure := false // an earlier try of this one may have come through
 		for {
 			short, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			_, err := desk.registry.RevokePermissions(short, actor, desk.gate, p.id, 0)
@@ -170,9 +171,10 @@ func (d *drill) takeAway(ctx context.Context, desk *desk, pace time.Duration) {
 			returned := time.Since(d.clock)
 			d.mu.Lock()
 			switch {
-			case err == nil, errors.Is(err, access.ErrNotFound) && d.unsure > 0: // an earlier try of unknown outcome had come through
+			case err == nil, errors.Is(err, access.ErrNotFound) && unsure:
 				d.revoked[i].returned = returned
 			case errors.Is(err, access.ErrOutcomeUnknown):
+				unsure = true
 				d.unsure++
 			case errors.Is(err, access.ErrUnavailable):
 				d.failed++

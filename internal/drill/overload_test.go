@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -132,6 +133,8 @@ func apart(t *testing.T, server *processtest.Process, list []*person, during fun
 		close(stop)
 		other.Wait()
 	}
+	slices.Sort(alone)
+	slices.Sort(beside)
 	return float64(at(alone, 0.5)) / float64(at(beside, 0.5))
 }
 

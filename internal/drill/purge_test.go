@@ -34,7 +34,7 @@ func TestPurgeBesideVerify(t *testing.T) {
 			p := processtest.Serve(t, processtest.Options{Database: database, Env: processtest.ThrottlesOff(), Brief: true})
 			load := push{people: list, conns: 64, rate: 1000, lasts: long(time.Second, 10*time.Second)}
 			load.address = p.Address
-			before := load.run(t)
+			quiet := []pushed{load.run(t), load.run(t)}
 			p.Stop(t)
 
 			d := openDesk(t, database)
@@ -64,12 +64,11 @@ func TestPurgeBesideVerify(t *testing.T) {
 			underWay := left()
 			until(t, 15*time.Minute, "the old events are deleted", func() bool { return !left() })
 			took := time.Since(began)
-			after := load.run(t)
-			base := min(at(before.accepted, 0.99), at(after.accepted, 0.99))
-			ratio := float64(at(during.accepted, 0.99)) / float64(max(at(before.accepted, 0.99), at(after.accepted, 0.99)))
-			t.Logf("%s: %d events deleted in at most %v; p99 of verify at 1,000/s: %v before, %v meanwhile, %v after: %.1f x the greater of both, %.1f x the lesser", engine, n, took.Round(time.Second),
-				at(before.accepted, 0.99), at(during.accepted, 0.99), at(after.accepted, 0.99), ratio, float64(at(during.accepted, 0.99))/float64(base))
-			for _, got := range []pushed{before, during, after} {
+			quiet = append(quiet, load.run(t))
+			middle := middleP99(quiet)
+			ratio := float64(at(during.accepted, 0.99)) / float64(middle)
+			t.Logf("%s: %d events deleted in at most %v; p99 of verify at 1,000/s: %v before and after, %v meanwhile (%.1f x)", engine, n, took.Round(time.Second), middle, at(during.accepted, 0.99), ratio)
+			for _, got := range append(quiet, during) {
 				if len(got.accepted) == 0 || len(got.refused)+got.broken+got.other > 0 {
 					t.Errorf("%d accepted, %d refused, %d broken; want all accepted", len(got.accepted), len(got.refused), got.broken)
 				}
@@ -81,7 +80,7 @@ func TestPurgeBesideVerify(t *testing.T) {
 	}
 }
 
-// old fills the log with events of a year before the cutoff.
+// old fills the log with events of a year before the cutoff, and counts and indexes them: that a server does so meanwhile is not to be measured.
 func old(t *testing.T, database string, n int, cutoff time.Time) {
 	t.Helper()
 	s := storetest.OpenWith(t, store.Options{Database: database})
@@ -107,6 +106,14 @@ func old(t *testing.T, database string, n int, cutoff time.Time) {
 		if landed, err := s.AppendBatch(t.Context(), writer, seq, batch); err != nil || !landed {
 			t.Fatal(landed, err)
 		}
+	}
+	for more := true; more; {
+		if _, more, err = s.CountEvents(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.IndexEvents(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

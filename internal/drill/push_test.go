@@ -21,16 +21,24 @@ type push struct {
 	conns   int
 	rate    float64 // requests a second, whether or not earlier ones were answered, as long as a connection is free; 0 = each asks as soon as it is answered
 	lasts   time.Duration
+	keep    bool // when each accepted one began as well
 }
 
 // pushed is what it met.
 type pushed struct {
 	accepted, refused []time.Duration // how long each answer took, sorted
+	when              []moment        // of the accepted, if kept
 	other, broken     int
 	hintless          int // refusals without Retry-After
 	seconds           float64
 	sent              int
 	short             int // arrivals for which every connection was busy
+}
+
+// moment is from when to when somebody waited for an answer.
+type moment struct {
+	began time.Time
+	took  time.Duration
 }
 
 func (p pushed) rate() float64    { return float64(len(p.accepted)) / p.seconds }
@@ -77,6 +85,7 @@ func (p push) run(t testing.TB) pushed {
 	for _, e := range each {
 		all.accepted = append(all.accepted, e.accepted...)
 		all.refused = append(all.refused, e.refused...)
+		all.when = append(all.when, e.when...)
 		all.other, all.broken, all.hintless, all.sent = all.other+e.other, all.broken+e.broken, all.hintless+e.hintless, all.sent+e.sent
 	}
 	slices.Sort(all.accepted)
@@ -128,6 +137,9 @@ func (r *pushed) push(p push, arrivals <-chan struct{}, end time.Time, rnd *rand
 			r.broken++
 		case status == http.StatusOK:
 			r.accepted = append(r.accepted, took)
+			if p.keep {
+				r.when = append(r.when, moment{began, took})
+			}
 		case status == http.StatusServiceUnavailable:
 			r.refused = append(r.refused, took)
 			if !hint {

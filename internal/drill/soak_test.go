@@ -71,11 +71,11 @@ func TestSoak(t *testing.T) {
 			middle, last := median(memory[third:2*third]), median(memory[2*third:])
 			t.Logf("%s: %v at 1,000/s arriving: %d accepted, %d refused, %d broken, p99 %v; %d changes; memory %.0f MB in the middle third, %.0f MB in the last, at most %.0f MB",
 				engine, lasts, len(got.accepted), len(got.refused), got.broken, at(got.accepted, 0.99), changes, middle, last, slices.Max(memory))
-			if last > middle*1.1+3 {
+			if last > middle+4 { // a quarter of what the collector lets gather
 				t.Errorf("memory grew from %.0f to %.0f MB", middle, last)
 			}
-			if got.broken+got.other > 0 || len(got.accepted) == 0 {
-				t.Errorf("%d broken, %d other answers; want none", got.broken, got.other)
+			if got.broken+got.other+len(got.refused) > 0 || len(got.accepted) == 0 {
+				t.Errorf("%d accepted, %d broken, %d refused, %d other answers; want all accepted", len(got.accepted), got.broken, len(got.refused), got.other)
 			}
 			stacks := goroutines(t, server)
 			n := 0

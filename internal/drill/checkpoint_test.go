@@ -1,0 +1,140 @@
+package drill
+
+import (
+	"database/sql"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/openway-access/openway/internal/processtest"
+	"github.com/openway-access/openway/internal/store"
+)
+
+// TestCheckpointBesideVerify: that the database takes its log over into its files moves the slowest hundredth of the answers at most to the double.
+func TestCheckpointBesideVerify(t *testing.T) {
+	measuring(t)
+	ask := push{conns: 64, rate: 1000}
+	allAccepted := func(t *testing.T, got pushed) {
+		t.Helper()
+		if len(got.accepted) == 0 || len(got.refused)+got.broken+got.other > 0 {
+			t.Errorf("%d accepted, %d refused, %d broken, %d other; want all accepted", len(got.accepted), len(got.refused), got.broken, got.other)
+		}
+	}
+	// The upkeep takes a step at each 16 MiB, every second or two here. All answers are held against those that met no step.
+	t.Run("sqlite", func(t *testing.T) {
+		database := empty(t, store.SQLite)
+		if long(false, true) {
+			database = processDir(t) + "/openway.db"
+			processtest.Run(t, database, "migrate")
+		}
+		ask := ask
+		ask.people, ask.keep, ask.lasts = people(t, database, 50), true, long(time.Second, 30*time.Second)
+		ask.address = processtest.Serve(t, processtest.Options{Database: database, Env: processtest.ThrottlesOff(), Brief: true}).Address
+		stop := make(chan struct{})
+		var steps []moment
+		var watching sync.WaitGroup
+		watching.Go(func() { steps = writes(t, database, stop) })
+		got := ask.run(t)
+		close(stop)
+		watching.Wait()
+		var met, apart []time.Duration
+		for _, m := range got.when {
+			meets := func(s moment) bool { return m.began.Before(s.began.Add(s.took)) && s.began.Before(m.began.Add(m.took)) }
+			if slices.ContainsFunc(steps, meets) {
+				met = append(met, m.took)
+			} else {
+				apart = append(apart, m.took)
+			}
+		}
+		slices.Sort(met)
+		slices.Sort(apart)
+		ratio := float64(at(got.accepted, 0.99)) / float64(at(apart, 0.99))
+		t.Logf("%d steps; p99 of verify at 1,000/s: %v, of the %d that met no step %v (%.1f x); half of the %d that met one took %v", len(steps), at(got.accepted, 0.99), len(apart), at(apart, 0.99), ratio, len(met), at(met, 0.5))
+		allAccepted(t, got)
+		if long(false, true) && (len(steps) < 5 || ratio > 2) {
+			t.Errorf("%d steps moved p99 by %.1f; want several, and at most 2", len(steps), ratio)
+		}
+	})
+	t.Run("postgres", func(t *testing.T) {
+		server := processtest.NewPostgres(t, "")
+		database := server.URL()
+		ask := ask
+		ask.people, ask.lasts = people(t, database, 50), long(time.Second, 10*time.Second)
+		ask.address = processtest.Serve(t, processtest.Options{Database: database, Env: processtest.ThrottlesOff(), Brief: true}).Address
+		db, err := sql.Open("pgx", database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		quiet := []pushed{ask.run(t), ask.run(t)}
+		stop := make(chan struct{})
+		var forcing sync.WaitGroup
+		forced := 0
+		forcing.Go(func() {
+			for {
+				if _, err := db.ExecContext(t.Context(), `CHECKPOINT`); err != nil {
+					t.Error(err)
+					return
+				}
+				forced++
+				select {
+				case <-stop:
+					return
+				case <-time.After(3 * time.Second):
+				}
+			}
+		})
+		during := ask.run(t)
+		close(stop)
+		forcing.Wait()
+		quiet = append(quiet, ask.run(t))
+		middle := middleP99(quiet)
+		ratio := float64(at(during.accepted, 0.99)) / float64(middle)
+		t.Logf("p99 of verify at 1,000/s: %v, with %d checkpoints at once %v (%.1f x)", middle, forced, at(during.accepted, 0.99), ratio)
+		for _, got := range append(quiet, during) {
+			allAccepted(t, got)
+		}
+		if long(false, true) && ratio > 2 {
+			t.Errorf("checkpoints moved p99 by %.1f; want at most 2", ratio)
+		}
+	})
+}
+
+// middleP99 is the median of the slowest hundredths of some runs.
+func middleP99(runs []pushed) time.Duration {
+	var p99 []time.Duration
+	for _, r := range runs {
+		p99 = append(p99, at(r.accepted, 0.99))
+	}
+	slices.Sort(p99)
+	return at(p99, 0.5)
+}
+
+// writes watches a file until told to stop, and returns when it was written to: writes that follow within 50 ms are one.
+func writes(t *testing.T, path string, stop <-chan struct{}) (all []moment) {
+	var last time.Time // of the file
+	for first := true; ; first = false {
+		select {
+		case <-stop:
+			return all
+		default:
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Error(err)
+			return all
+		}
+		now := time.Now()
+		if written := info.ModTime(); !written.Equal(last) {
+			last = written
+			if n := len(all); n > 0 && now.Sub(all[n-1].began.Add(all[n-1].took)) < 50*time.Millisecond {
+				all[n-1].took = now.Sub(all[n-1].began)
+			} else if !first {
+				all = append(all, moment{began: now.Add(-5 * time.Millisecond), took: 5 * time.Millisecond}) // a file's time goes in steps of 4 ms
+			}
+		}
+		rest(time.Millisecond)
+	}
+}
