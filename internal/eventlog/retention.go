@@ -21,16 +21,24 @@ type Purger interface {
 // Pace bounds what a purge costs the requests beside it.
 type Pace struct {
 	Rows  int           // deleted at a time
-	Pause time.Duration // between two slices
+	Pause time.Duration // between two slices, at least; after a slow slice it is longer: see Purge
 }
 
-// PaceFor is the pace for an engine: small slices for SQLite, whose one writer also records the decisions.
+// PaceFor is the pace for an engine: small slices for SQLite, whose one writer also records the decisions. On PostgreSQL a slice keeps nobody waiting, but a
+// processor and the disk busy.
 func PaceFor(engine string) Pace {
 	if engine == "sqlite" {
 		return Pace{Rows: 200, Pause: 5 * time.Millisecond}
 	}
-	return Pace{Rows: 10_000, Pause: 5 * time.Millisecond}
+	return Pace{Rows: 1000, Pause: 5 * time.Millisecond}
 }
+
+// restFor is how many times as long as a slice took a purge rests after it, so that it has a third of a processor at most, on any machine. longestRest
+// is for one that waited for others, or indexed a great log first.
+const (
+	restFor     = 2
+	longestRest = time.Second
+)
 
 // Cutoff is the instant that is days days before now: what occurred before it is older than that.
 func Cutoff(now time.Time, days int) time.Time { return now.Add(-time.Duration(days) * 24 * time.Hour) }
@@ -42,6 +50,7 @@ func Purge(ctx context.Context, p Purger, before time.Time, pace Pace, progress 
 		pace = PaceFor("")
 	}
 	for {
+		began := time.Now()
 		n, more, err := p.PurgeEvents(ctx, before, pace.Rows)
 		deleted += n
 		if err != nil {
@@ -53,7 +62,7 @@ func Purge(ctx context.Context, p Purger, before time.Time, pace Pace, progress 
 		if !more {
 			return deleted, nil
 		}
-		if err := sleep(ctx, pace.Pause); err != nil {
+		if err := sleep(ctx, max(pace.Pause, min(restFor*time.Since(began), longestRest))); err != nil {
 			return deleted, fmt.Errorf("eventlog: purge events: %w", err)
 		}
 	}

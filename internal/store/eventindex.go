@@ -327,14 +327,18 @@ func (tx *Tx) insertChunks(segment int64, chunks []posting.Chunk) error {
 	return nil
 }
 
+// oldestID selects the id of the oldest event. It looks from the first slice on that has events: those that a purge has deleted before it stand in
+// PostgreSQL's B-tree until they are vacuumed, and each look would walk over all of them.
+const oldestID = `SELECT MIN(id) FROM events WHERE id >= COALESCE(
+	(SELECT MIN(first_id) FROM event_span WHERE level = 0 AND max_at >= min_at), (SELECT mark + 1 FROM event_index WHERE id = 1))`
+
 // dropOldIndex gives up the parts of the index whose events are all gone.
 func (tx *Tx) dropOldIndex() error {
 	if err := tx.holdIndex(); err != nil {
 		return err
 	}
 	var oldest int64
-	err := tx.queryRow(`SELECT COALESCE((SELECT MIN(id) FROM events), (SELECT mark + 1 FROM event_index WHERE id = 1))`).Scan(&oldest)
-	if err != nil {
+	if err := tx.queryRow(`SELECT COALESCE((` + oldestID + `), (SELECT mark + 1 FROM event_index WHERE id = 1))`).Scan(&oldest); err != nil {
 		return err
 	}
 	_, spans := tx.exec(`DELETE FROM event_span WHERE level IN (0, 1) AND first_id < $1 AND last_id < $1`, oldest)

@@ -27,7 +27,7 @@ func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQu
 	// The many small queries do without the context, which would cost a goroutine for each; it is looked at between segments.
 	x := &indexReader{s: s, ctx: context.WithoutCancel(ctx), tx: tx, q: q, rows: s.lookAhead, work: s.lookAhead * postingsPerRow}
 	var oldest, newest, mark int64
-	err = tx.QueryRowContext(ctx, `SELECT COALESCE((SELECT MIN(id) FROM events), 1), COALESCE((SELECT MAX(id) FROM events), 0), mark FROM event_index WHERE id = 1`).
+	err = tx.QueryRowContext(ctx, `SELECT COALESCE((`+oldestID+`), 1), COALESCE((SELECT MAX(id) FROM events), 0), mark FROM event_index WHERE id = 1`).
 		Scan(&oldest, &newest, &mark)
 	if err != nil {
 		return p, err

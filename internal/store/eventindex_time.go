@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
@@ -29,8 +30,13 @@ func (tx *Tx) insertSpan(first int64, events []indexed) error {
 	return err
 }
 
-// aboveMark is the condition of events that are not in the index yet.
-const aboveMark = `id > (SELECT mark FROM event_index WHERE id = 1)`
+// aboveMark is the condition of events that are not in the index yet. It has the mark as a number, by which PostgreSQL sees that few are above it; of what a
+// subquery gives it supposes a third of all, and would read the whole log.
+func (tx *Tx) aboveMark() (condition string, err error) {
+	var mark int64
+	err = tx.queryRow(`SELECT mark FROM event_index WHERE id = 1`).Scan(&mark)
+	return "id > " + strconv.FormatInt(mark, 10), err
+}
 
 // NewestEvent is when the latest event occurred; the zero time when there is none.
 func (s *Store) NewestEvent(ctx context.Context) (at time.Time, err error) {
@@ -73,7 +79,11 @@ func (tx *Tx) firstOf(value, bound string, since int64) (first *int64, err error
 		}
 		return err
 	}
-	if err := least(aboveMark); err != nil {
+	above, err := tx.aboveMark()
+	if err == nil {
+		err = least(above)
+	}
+	if err != nil {
 		return nil, err
 	}
 	type span struct{ first, last, bound int64 }
@@ -147,7 +157,11 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 			}
 		}
 		if !more && few {
-			gone, err := tx.purge(micros(before), limit-n, aboveMark)
+			above, err := tx.aboveMark()
+			if err != nil {
+				return false, err
+			}
+			gone, err := tx.purge(micros(before), limit-n, above)
 			if err != nil {
 				return false, err
 			}
@@ -189,8 +203,12 @@ func (s *Store) indexForPurge(ctx context.Context) (worked bool, err error) {
 
 // fewAboveMark reports whether a purge may look through the events above the mark. Ids may be missing, so they are counted.
 func (tx *Tx) fewAboveMark() (bool, error) {
+	above, err := tx.aboveMark()
+	if err != nil {
+		return false, err
+	}
 	var ahead int
-	err := tx.queryRow(`SELECT COUNT(*) FROM (SELECT id FROM events WHERE `+aboveMark+` LIMIT $1) AS ahead`, purgeAhead+1).Scan(&ahead)
+	err = tx.queryRow(`SELECT COUNT(*) FROM (SELECT id FROM events WHERE `+above+` LIMIT $1) AS ahead`, purgeAhead+1).Scan(&ahead)
 	return ahead <= purgeAhead, err
 }
 
