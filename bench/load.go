@@ -23,6 +23,7 @@ import (
 // memory and scheduler are not those of the orchestrator.
 type loadOrder struct {
 	Addr     string  // host:port
+	Host     string  // the header; "" = 127.0.0.1
 	TLS      bool    // whatever certificate it shows; sessions are resumed
 	Logins   bool    // sign in with passwords that are wrong, instead of asking at gates
 	Site     siteDef // whom and what to ask about
@@ -55,7 +56,7 @@ func (r loadResult) perSecond() float64 { return float64(r.Answered) / r.Seconds
 
 // runLoad is the generator: it sends what the order says and measures.
 func runLoad(o loadOrder) (loadResult, error) {
-	ask := newAsker(o.Site)
+	ask := newAsker(o.Site, o.Host)
 	var secure *tls.Config
 	if o.TLS {
 		secure = &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(2 * o.Conns)} //nolint:gosec // it measures and trusts nothing
@@ -139,6 +140,8 @@ type caller struct {
 	res    loadResult
 	micros []uint32
 	err    error
+
+	resumed bool // the last answer came over a TLS session that was resumed
 }
 
 func (c *caller) run(arrivals <-chan time.Time, measureFrom, end time.Time) {
@@ -159,6 +162,9 @@ func (c *caller) run(arrivals <-chan time.Time, measureFrom, end time.Time) {
 		done := time.Now()
 		if err == nil {
 			c.res.Served++
+			if outcome == wrongAnswer { // in the warm-up as well
+				c.res.Wrong++
+			}
 		}
 		if o := c.order; o.Logins && outcome == refusedAnswer {
 			time.Sleep(rudePause)
@@ -176,12 +182,11 @@ func (c *caller) run(arrivals <-chan time.Time, measureFrom, end time.Time) {
 			c.close()
 			continue
 		case outcome == wrongAnswer:
-			c.res.Wrong++
 		case outcome == refusedAnswer:
 			c.res.Refused++
 		default:
 			c.res.Answered++
-			if secured, ok := c.conn.(*tls.Conn); ok && secured.ConnectionState().DidResume {
+			if c.resumed {
 				c.res.Resumed++
 			}
 			if outcome == allowAnswer {
@@ -243,9 +248,15 @@ func (c *caller) once() (answer, error) {
 	if _, err := c.conn.Write(c.out); err != nil {
 		return wrongAnswer, err
 	}
-	status, body, err := readAnswer(c.in)
+	status, body, closing, err := readAnswer(c.in)
 	if err != nil {
 		return wrongAnswer, err
+	}
+	if secured, ok := c.conn.(*tls.Conn); ok {
+		c.resumed = secured.ConnectionState().DidResume
+	}
+	if closing { // what was read stays valid
+		c.close()
 	}
 	switch {
 	case status == 503:
@@ -261,42 +272,47 @@ func (c *caller) once() (answer, error) {
 	return denyAnswer, nil
 }
 
-// readAnswer reads one HTTP/1.1 answer with a Content-Length. The body is valid until the next read.
-func readAnswer(in *bufio.Reader) (status int, body []byte, err error) {
+// readAnswer reads one HTTP/1.1 answer with a Content-Length. closing says that the server ends the connection after it. The body is valid until the next read.
+func readAnswer(in *bufio.Reader) (status int, body []byte, closing bool, err error) {
 	line, err := in.ReadSlice('\n')
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, false, err
 	}
 	if len(line) < 12 {
-		return 0, nil, fmt.Errorf("status line %q", line)
+		return 0, nil, false, fmt.Errorf("status line %q", line)
 	}
 	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
-		return 0, nil, fmt.Errorf("status line %q: %w", line, err)
+		return 0, nil, false, fmt.Errorf("status line %q: %w", line, err)
 	}
 	length := -1
 	for {
 		line, err = in.ReadSlice('\n')
 		if err != nil {
-			return 0, nil, err
+			return 0, nil, false, err
 		}
 		if len(line) <= 2 {
 			break
 		}
-		if name, value, ok := bytes.Cut(line, []byte(":")); ok && bytes.EqualFold(name, []byte("Content-Length")) {
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return 0, nil, fmt.Errorf("header %q: %w", line, err)
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimSpace(value)
+		switch {
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			if length, err = strconv.Atoi(string(value)); err != nil {
+				return 0, nil, false, fmt.Errorf("header %q: %w", line, err)
 			}
+		case bytes.EqualFold(name, []byte("Connection")):
+			closing = bytes.EqualFold(value, []byte("close"))
 		}
 	}
 	if length < 0 || length > in.Size() {
-		return 0, nil, fmt.Errorf("an answer without a usable Content-Length (%d)", length)
+		return 0, nil, false, fmt.Errorf("an answer without a usable Content-Length (%d)", length)
 	}
 	body, err = in.Peek(length)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, false, err
 	}
 	_, err = in.Discard(length)
-	return status, body, err
+	return status, body, closing, err
 }
 
 // loadMain is the generator's process: an order on standard input, a result on standard output.

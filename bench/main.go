@@ -4,11 +4,14 @@
 //	go run ./bench --quick             a first impression in two minutes; not for publishing
 //	go run ./bench --million           a site of a million users: memory, start, decision, a change's way to its effect; about four minutes
 //	go run ./bench --write             both, and docs/performance.md gets the numbers
+//	go run ./bench --check             ends with an error when an aim is missed; with --million as well
 //	go run ./bench --peer old=http://127.0.0.1:8000   any other server that holds the bench's site, such as the one you come from
 //
+// A peer is to have the users, groups, gates and permissions that --site prints, and no throttle for this address: an answer 429 is no decision, and voids the run.
+//
 // "The limit" is a net/http server that decodes the same body and gives a fixed answer: what a Go server on this machine does at least. Rounds are
-// interleaved and the median round counts, so that a noisy neighbour hits all alike. Each answer's decision is checked
-// against the site's rules; a single wrong one voids the run.
+// interleaved and the medians count, so that a noisy neighbour hits all alike. Each answer's decision is checked
+// against the site's rules; a single wrong one voids the run, and so do connections that fail.
 package main
 
 import (
@@ -35,7 +38,7 @@ type options struct {
 	Quick   bool              `help:"One round of two seconds: a first impression."`
 	Engines []string          `help:"Engines to measure." default:"sqlite,postgres" enum:"sqlite,postgres"`
 	Peer    map[string]string `help:"NAME=URL of another server that holds the bench's site (--site prints it)." placeholder:"NAME=URL"`
-	Rounds  int               `help:"Interleaved rounds; the median counts." default:"3"`
+	Rounds  int               `help:"Interleaved rounds; the medians count." default:"3"`
 	Seconds int               `help:"Measured seconds of each." default:"4"`
 	Users   int               `help:"Users of the site." default:"10000"`
 	Gates   int               `help:"Gates of the site." default:"100"`
@@ -43,6 +46,7 @@ type options struct {
 	Million bool              `help:"Measure a site of a million users instead."`
 	Crowd   int               `help:"How many users that site has." default:"1000000"`
 	Write   bool              `help:"Measure everything and write the numbers into docs/performance.md."`
+	Check   bool              `help:"End with an error when an aim is missed."`
 	Site    bool              `help:"Print the bench's site as a file for openway apply, and end."`
 	Binary  string            `help:"An openway binary to measure instead of building one." type:"existingfile"`
 }
@@ -141,9 +145,10 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}
 	var page bytes.Buffer
+	missed := 0
 	heading(&page)
 	if !o.Million {
-		if err := rates(ctx, o, site, dir, &page); err != nil {
+		if missed, err = rates(ctx, o, site, dir, &page); err != nil {
 			return err
 		}
 	}
@@ -153,23 +158,37 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 		page.WriteByte('\n')
-		r.report(&page)
+		missed += r.report(&page)
 	}
-	if _, err := os.Stdout.Write(page.Bytes()); err != nil || !o.Write {
+	if _, err := os.Stdout.Write(page.Bytes()); err != nil {
 		return err
 	}
-	return writePage("docs/performance.md", page.Bytes())
+	if o.Write {
+		if err := writePage("docs/performance.md", page.Bytes()); err != nil {
+			return err
+		}
+	}
+	if o.Check && missed > 0 {
+		return fmt.Errorf("%d aims were missed on this machine: the table says which", missed)
+	}
+	return nil
 }
 
-// rates measures the loads in interleaved rounds.
-func rates(ctx context.Context, o options, site siteDef, dir string, page *bytes.Buffer) (err error) {
+// rates measures the loads in interleaved rounds and returns how many aims were missed.
+func rates(ctx context.Context, o options, site siteDef, dir string, page *bytes.Buffer) (missed int, err error) {
 	targets, stop, err := startAll(ctx, o, site, dir)
 	defer func() { err = errors.Join(err, stop()) }()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	all := results{}
+	var flushes []time.Duration
 	for round := range o.Rounds {
+		flush, err := fsyncTime(dir)
+		if err != nil {
+			return 0, err
+		}
+		flushes = append(flushes, flush)
 		for _, l := range loads {
 			if !strings.Contains(l.name, o.Only) {
 				continue
@@ -183,19 +202,15 @@ func rates(ctx context.Context, o options, site siteDef, dir string, page *bytes
 				}
 				res, err := measure(ctx, t, site, l, o, uint64(round))
 				if err != nil {
-					return fmt.Errorf("%s, %s: %w", t.name, l.name, err)
+					return 0, fmt.Errorf("%s, %s: %w", t.name, l.name, err)
 				}
 				all[l.name][t.name] = append(all[l.name][t.name], res)
 				fmt.Fprintf(os.Stderr, "round %d  %-26s %-10s %8.0f/s  p50 %6.2f  p99 %7.2f ms  refused %d\n", round+1, l.name, t.name, res.perSecond(), res.P50, res.P99, res.Refused)
 			}
 		}
 	}
-	flush, err := fsyncTime(dir)
-	if err != nil {
-		return err
-	}
-	report(page, o, site, targets, all, flush)
-	return nil
+	slices.Sort(flushes)
+	return report(page, o, site, targets, all, flushes[len(flushes)/2]), nil
 }
 
 // startAll starts the limit, our server on each engine, each once more for TLS, and names the peers. stop ends what was started, also after an error.
@@ -289,7 +304,7 @@ func peer(name, at string) (*target, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fmt.Errorf("--peer %s=%s is not a URL such as http://127.0.0.1:8000", name, at)
 	}
-	t := &target{name: name, addr: u.Host, tls: u.Scheme == "https"}
+	t := &target{name: name, addr: u.Host, host: u.Host, tls: u.Scheme == "https"}
 	if u.Port() == "" {
 		t.addr = net.JoinHostPort(u.Hostname(), map[bool]string{false: "80", true: "443"}[t.tls])
 	}
@@ -299,7 +314,7 @@ func peer(name, at string) (*target, error) {
 // measure runs the load generator in a process of its own.
 func measure(ctx context.Context, t *target, site siteDef, l load, o options, seed uint64) (res loadResult, err error) {
 	order := loadOrder{
-		Addr: t.addr, TLS: t.tls, Site: site, Conns: l.conns, Fresh: l.fresh, Rate: l.rate, Seed: seed,
+		Addr: t.addr, Host: t.host, TLS: t.tls, Site: site, Conns: l.conns, Fresh: l.fresh, Rate: l.rate, Seed: seed,
 		WarmUp: time.Second, Duration: time.Duration(o.Seconds) * time.Second,
 	}
 	if l.name == afterMany { // how soon it is itself again
@@ -310,7 +325,11 @@ func measure(ctx context.Context, t *target, site siteDef, l load, o options, se
 		logins.Conns, logins.Logins = l.storm, true
 		ended := make(chan error, 1)
 		go func() {
-			_, err := generate(ctx, logins)
+			tried, err := generate(ctx, logins)
+			if err == nil && tried.Served == 0 {
+				err = errors.New("nobody who signed in was answered: that was no storm")
+			}
+			fmt.Fprintf(os.Stderr, "meanwhile %d bad logins were answered\n", tried.Served)
 			ended <- err
 		}()
 		defer func() { err = errors.Join(err, <-ended) }()
@@ -324,6 +343,9 @@ func measure(ctx context.Context, t *target, site siteDef, l load, o options, se
 	res.CPU = 1e6 * used / float64(res.Served)
 	if res.Wrong > 0 {
 		return res, fmt.Errorf("%d of %d answers were wrong: this run measures nothing", res.Wrong, res.Wrong+res.Answered)
+	}
+	if 100*res.Failed > res.Answered {
+		return res, fmt.Errorf("%d connections failed beside %d answers: this run measures nothing", res.Failed, res.Answered)
 	}
 	if l.tls && l.fresh && 10*res.Resumed < 9*res.Answered {
 		return res, fmt.Errorf("%d of %d answers came over a resumed session: this measures full handshakes", res.Resumed, res.Answered)

@@ -117,6 +117,7 @@ type crowdResult struct {
 	AppliedMillis              float64 // one permission changed: from its commit to the new snapshot; median
 	AppliedMaxMillis           float64
 	LoadSeconds                float64 // the whole policy from the database
+	Admitted                   int     // a user who may pass the first gate
 }
 
 // snapshotMain loads the database that is named by the first argument and measures the snapshot.
@@ -182,6 +183,13 @@ func snapshotMain() error {
 		snapshot = snapshot.With(delta)
 		took = append(took, time.Since(begun).Seconds()*1000)
 	}
+	gate := aMillion(st.Users).gate(0)
+	for ; r.Admitted < st.Users; r.Admitted++ {
+		lookup := access.Lookup(sha256.Sum256([]byte(aMillion(st.Users).token(r.Admitted))))
+		if snapshot.Decide(decide.Request{Gate: gate, Lookups: []access.Lookup{lookup}, At: time.Now().UnixMicro()}).Outcome == access.Allow {
+			break
+		}
+	}
 	slices.Sort(took)
 	r.AppliedMillis, r.AppliedMaxMillis = took[len(took)/2], took[len(took)-1]
 	return errors.Join(json.NewEncoder(os.Stdout).Encode(r), s.Close())
@@ -246,12 +254,12 @@ func decisions(snapshot *decide.Snapshot, c crowd, rnd *rand.Rand) (nanos, alloc
 // millionResult is what --million measures.
 type millionResult struct {
 	crowdResult
-	Small, Great started
+	Empty, Small, Great started
 }
 
 // started is a server after its start.
 type started struct {
-	Seconds float64 // from the start of the process to its first ALLOW
+	Seconds float64 // from the start of the process to its first answer
 	MB      float64 // resident then
 	LaterMB float64 // and after some load
 }
@@ -279,15 +287,28 @@ func million(ctx context.Context, o options, dir, binary string) (r millionResul
 	if err := json.Unmarshal(out, &r.crowdResult); err != nil {
 		return r, err
 	}
-	if r.Great, err = startAndAsk(ctx, binary, path, c.token(7), c.gate(1)); err != nil {
+	if r.Great, err = startAndAsk(ctx, binary, path, c.token(r.Admitted), c.gate(0), `"ALLOW"`); err != nil {
 		return r, err
 	}
-	r.Small, err = startAndAsk(ctx, binary, filepath.Join(dir, "empty.db"), "no token of anybody", "no gate")
+	little := siteDef{Users: 100, Gates: 6, Groups: 12}
+	file, small := filepath.Join(dir, "small.yaml"), filepath.Join(dir, "small.db")
+	if err := os.WriteFile(file, little.yaml(), 0o600); err != nil {
+		return r, err
+	}
+	apply := exec.CommandContext(ctx, binary, "apply", "-f", file)
+	apply.Env = benchEnv(small)
+	if out, err := apply.CombinedOutput(); err != nil {
+		return r, fmt.Errorf("openway apply: %w\n%s", err, out)
+	}
+	if r.Small, err = startAndAsk(ctx, binary, small, little.token(1), little.gate(2), `"ALLOW"`); err != nil {
+		return r, err
+	}
+	r.Empty, err = startAndAsk(ctx, binary, filepath.Join(dir, "empty.db"), "no token of anybody", "no gate", `"DENY"`)
 	return r, err
 }
 
-// startAndAsk starts a server, asks until it is answered, and looks at its memory.
-func startAndAsk(ctx context.Context, binary, database, token, gate string) (r started, err error) {
+// startAndAsk starts a server, asks until it is answered, which must be with a word, and looks at its memory.
+func startAndAsk(ctx context.Context, binary, database, token, gate, want string) (r started, err error) {
 	serve := exec.CommandContext(ctx, binary, "serve")
 	serve.Env = benchEnv(database)
 	begun := time.Now()
@@ -297,13 +318,12 @@ func startAndAsk(ctx context.Context, binary, database, token, gate string) (r s
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
 	ask := fixedAsk(gate, token)
-	var first error
-	if _, first = askOnce(t.addr, ask); first != nil {
-		return r, first
+	if err := askOnce(t.addr, ask, want); err != nil {
+		return r, err
 	}
 	r.Seconds, r.MB = time.Since(begun).Seconds(), residentMB(t.pid)
 	for range 2000 {
-		if _, err := askOnce(t.addr, ask); err != nil {
+		if err := askOnce(t.addr, ask, want); err != nil {
 			return r, err
 		}
 	}

@@ -29,6 +29,7 @@ import (
 type target struct {
 	name string
 	addr string // host:port
+	host string // what requests call it; "" = 127.0.0.1
 	tls  bool
 	ours bool
 	pid  int // 0 = not ours to look into
@@ -183,24 +184,24 @@ func makeCertificate(dir string) (certFile, keyFile string, err error) {
 		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
 }
 
-// askOnce sends one request on a connection of its own and returns the body of the answer, which must be 200.
-func askOnce(addr string, request []byte) (string, error) {
+// askOnce sends one request on a connection of its own. The answer must be 200 with a word in it.
+func askOnce(addr string, request []byte, want string) error {
 	c, err := net.DialTimeout("tcp", addr, 5*time.Second)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		return "", err
+		return err
 	}
 	if _, err := c.Write(request); err != nil {
-		return "", err
+		return err
 	}
-	status, body, err := readAnswer(bufio.NewReader(c))
-	if err == nil && status != 200 {
-		err = fmt.Errorf("status %d: %s", status, body)
+	status, body, _, err := readAnswer(bufio.NewReader(c))
+	if err == nil && (status != 200 || !bytes.Contains(body, []byte(want))) {
+		err = fmt.Errorf("asked %q, got %d %q, want %s", request, status, body, want)
 	}
-	return string(body), err
+	return err
 }
 
 // startPostgres starts a private PostgreSQL with the durability of a real one, and returns its URL and the id of its first process.

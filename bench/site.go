@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -62,12 +63,14 @@ var (
 // asker renders requests about a site.
 type asker struct {
 	site   siteDef
+	host   string
 	tokens []string
 	gates  []string
 }
 
-func newAsker(s siteDef) *asker {
-	a := &asker{site: s, tokens: make([]string, s.Users), gates: make([]string, s.Gates)}
+// newAsker makes an asker whose requests name a host; "" = 127.0.0.1.
+func newAsker(s siteDef, host string) *asker {
+	a := &asker{site: s, host: cmp.Or(host, "127.0.0.1"), tokens: make([]string, s.Users), gates: make([]string, s.Gates)}
 	for u := range a.tokens {
 		a.tokens[u] = s.token(u)
 	}
@@ -80,7 +83,7 @@ func newAsker(s siteDef) *asker {
 // login appends a sign-in whose password is wrong.
 func (a *asker) login(out []byte, rng *rand.Rand) []byte {
 	body := fmt.Sprintf(`{"username":"user-%d","password":"not this one"}`, rng.IntN(a.site.Users))
-	return fmt.Appendf(out, "POST /api/v1/auth/token HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	return fmt.Appendf(out, "POST /api/v1/auth/token HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", a.host, len(body), body)
 }
 
 // fixedAsk is one request about a gate and a token.
@@ -93,7 +96,9 @@ func fixedAsk(gate, token string) []byte {
 func (a *asker) request(out []byte, rng *rand.Rand, closing bool) (request, want []byte) {
 	user, gate := rng.IntN(a.site.Users), rng.IntN(a.site.Gates)
 	length := len(`{"gate_id":"","token":""}`) + len(a.gates[gate]) + len(a.tokens[user])
-	out = append(out, "POST /api/v1/access/verify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"...)
+	out = append(out, "POST /api/v1/access/verify HTTP/1.1\r\nHost: "...)
+	out = append(out, a.host...)
+	out = append(out, "\r\nContent-Type: application/json\r\n"...)
 	if closing {
 		out = append(out, "Connection: close\r\n"...)
 	}

@@ -48,10 +48,10 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 	}
 }
 
-// The seed's names have no prefix; everything else is OPENWAY_ and the flag's name, but for a few whose bare name would say too little, and for what
+// The old service's names have no prefix; everything else is OPENWAY_ and the flag's name, but for a few whose bare name would say too little, and for what
 // is too dangerous to be left in an environment.
 func TestEveryFlagIsAVariable(t *testing.T) {
-	seed := map[string]string{
+	inherited := map[string]string{
 		"access-verify-rate": "ACCESS_VERIFY_RATE", "allowed-hosts": "ALLOWED_HOSTS", "cors-allowed-origins": "CORS_ALLOWED_ORIGINS",
 		"postgres-db": "POSTGRES_DB", "postgres-user": "POSTGRES_USER", "db-host": "DB_HOST", "db-port": "DB_PORT",
 	}
@@ -75,7 +75,7 @@ func TestEveryFlagIsAVariable(t *testing.T) {
 				continue
 			}
 			want := "OPENWAY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-			if s := seed[f.Name]; s != "" {
+			if s := inherited[f.Name]; s != "" {
 				if len(f.Envs) != 2 || f.Envs[0] != s || f.Envs[1] != want {
 					t.Errorf("--%s reads %v, want %s and %s", f.Name, f.Envs, s, want)
 				}
