@@ -148,7 +148,7 @@ func (l *Log) Append(ctx context.Context, e *Entry) error {
 	}
 	e.faults = 0
 	e.state.Store(waiting)
-	e.due = l.clock() + int64(l.cfg.MaxWait)
+	e.due = l.clock() + int64(l.cfg.MaxWait-e.Waited)
 
 	l.mu.Lock()
 	if !l.started || l.closed {

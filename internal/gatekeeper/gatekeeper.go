@@ -172,6 +172,7 @@ func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 	c.begin(r)
 	c.decide(snapshot)
 	if c.decision.IdleEnded {
+		asked := time.Now()
 		day, err := g.uses.confirm(ctx, c.decision.CredentialID)
 		if err != nil {
 			g.log.Refuse(&c.entry.Event)
@@ -180,6 +181,7 @@ func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 			return g.unavailable(shown)
 		}
 		c.lastUsed = day
+		c.entry.Waited = time.Since(asked)
 		c.decide(snapshot)
 	}
 	if g.foldDenial(c, r.Address) {
@@ -222,6 +224,7 @@ type call struct {
 func (c *call) begin(r Request) {
 	at := r.At.UTC().Truncate(time.Microsecond)
 	c.gate, c.malformed, c.lastUsed, c.at = r.Gate, r.Malformed, 0, at.UnixMicro()
+	c.entry.Waited = 0
 	c.entry.Redecide = c.again
 	c.entry.Event = access.Event{
 		Kind: access.DecisionEvent, At: at, Count: 1, Address: addressText(r.Address), RequestID: r.RequestID,

@@ -135,10 +135,12 @@ func (u *uses) confirm(ctx context.Context, credential int64) (day int, err erro
 		c = &confirmation{done: make(chan struct{}), at: time.Now()}
 		u.confirmed[credential] = c
 		u.mu.Unlock()
-		u.ask(ctx, credential, c)
+		go u.ask(context.WithoutCancel(ctx), credential, c) // a read of a disk that hangs cannot be ended, and nobody is to hang with it
 	} else {
 		u.mu.Unlock()
 	}
+	ctx, cancel := context.WithTimeout(ctx, confirmExpiry)
+	defer cancel()
 	select {
 	case <-c.done:
 		return c.day, c.err
@@ -170,7 +172,7 @@ func (u *uses) forget() {
 
 func (u *uses) ask(ctx context.Context, credential int64, c *confirmation) {
 	defer close(c.done)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmExpiry) // others wait for the answer as well
+	ctx, cancel := context.WithTimeout(ctx, confirmExpiry)
 	defer cancel()
 	select {
 	case u.slots <- struct{}{}:

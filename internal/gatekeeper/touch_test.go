@@ -1,13 +1,16 @@
 package gatekeeper_test
 
 import (
+	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/eventlog"
 	"github.com/openway-access/openway/internal/gatekeeper"
 )
 
@@ -151,4 +154,48 @@ func TestIdleEndUnconfirmed(t *testing.T) {
 			t.Errorf("recorded %+v, want the denial and word of one refusal at north", e)
 		}
 	})
+}
+
+// TestIdleEndHangs: a database that does not answer, and cannot be made to, holds nobody up for longer than verify may take.
+func TestIdleEndHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTown(t)
+		m.lastUsed[1] = access.Day(time.Now()) - 200
+		m.wait = make(chan struct{})
+		var full atomic.Bool
+		full.Store(true)
+		g := m.guard(t, func(c *gatekeeper.Config) { c.Events.Appender = disk{m, &full} })
+		defer leave(t, g)
+		for i := range 2 { // who asks first and who waits for the same answer
+			began := time.Now()
+			if a := g.Verify(t.Context(), ask("north", ann)); a.Reason != access.Unavailable || time.Since(began) > 2*time.Second {
+				t.Errorf("%d: %+v after %v, want UNAVAILABLE within 2 s", i, a, time.Since(began))
+			}
+		}
+
+		// What that took is a part of what the whole may take.
+		began := time.Now()
+		go func() {
+			pass(1900 * time.Millisecond)
+			m.with(func() { m.lastUsed[1] = access.Day(time.Now()) })
+			close(m.wait)
+		}()
+		if a := g.Verify(t.Context(), ask("north", ann)); a.Reason != access.Unavailable || time.Since(began) > eventlog.DefaultMaxWait*5/4 {
+			t.Errorf("%+v after %v, want UNAVAILABLE within %v", a, time.Since(began), eventlog.DefaultMaxWait)
+		}
+		full.Store(false)
+	})
+}
+
+// disk is a town whose log may have no room.
+type disk struct {
+	*town
+	full *atomic.Bool
+}
+
+func (d disk) AppendBatch(ctx context.Context, writer, seq int64, b *access.EventBatch) (bool, error) {
+	if d.full.Load() {
+		return false, errDown
+	}
+	return d.town.AppendBatch(ctx, writer, seq, b)
 }

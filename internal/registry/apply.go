@@ -47,7 +47,13 @@ func (r *Registry) Apply(ctx context.Context, actor access.Actor, site *sitefile
 	if err := p.make(); err != nil {
 		return nil, err
 	}
-	if opts.DryRun || p.plan.Empty() {
+	if opts.DryRun {
+		return p.plan, nil
+	}
+	if p.plan.Empty() { // it is so already: as surely as if it had been done now
+		if err := r.store.Settle(ctx); err != nil {
+			return nil, fmt.Errorf("apply %s: %w", site.File, err)
+		}
 		return p.plan, nil
 	}
 	if opts.Confirm != nil && !opts.Confirm(p.plan) {

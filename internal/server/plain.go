@@ -19,6 +19,9 @@ const (
 	foreign                   // anything else: net/http says what it means
 )
 
+// mostPlainFields is how many fields a plain head has, at most: each is compared with those before it.
+const mostPlainFields = 32
+
 // plainHead is the head of the plain request that was read last. The next one is compared with it, byte by byte: on a connection that is kept,
 // or from another controller of the same make, little or nothing is new, and nothing is allocated for what is not.
 type plainHead struct {
@@ -156,6 +159,9 @@ func (h *plainHead) field(line []byte) (*plainField, bool) {
 		}
 	}
 	if len(value) > 0 && value[len(value)-1] == ' ' {
+		return nil, false
+	}
+	if h.n == mostPlainFields {
 		return nil, false
 	}
 	if h.n == len(h.fields) {

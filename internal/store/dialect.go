@@ -300,7 +300,7 @@ func (postgresDialect) fault(err error) error {
 	var reply *pgconn.PgError
 	if errors.As(err, &reply) {
 		switch reply.Code {
-		case "25006", // read-only: we talk to a standby
+		case readOnlyCode,
 			"40001", "40P01", "55P03", "57014": // serialization, deadlock, lock not available, cancelled
 			return unavailable(err)
 		}
@@ -345,6 +345,9 @@ func postgresCode(err error) string {
 	}
 	return ""
 }
+
+// readOnlyCode is what a standby says, or a primary that was made read-only, to who writes.
+const readOnlyCode = "25006"
 
 // errNotSent: the connection was closed already when a statement was to be sent.
 var errNotSent = fmt.Errorf("the connection was closed before: %w", driver.ErrBadConn)

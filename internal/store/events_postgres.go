@@ -130,16 +130,21 @@ var (
 // appendStatement is the name of appendSQL on the connection of a lane.
 const appendStatement = "openway_append"
 
-// idleCheck: a connection that rested this long is asked for an answer before it is used, because a server that went away
+// idleCheck: a connection that rested this long is asked for an answer before it is used, at most for pingPatience, because a server that went away
 // meanwhile would otherwise cost a batch its certainty: the first write to a dead connection succeeds.
-const idleCheck = time.Second
+const (
+	idleCheck    = time.Second
+	pingPatience = 2 * time.Second // a new connection may still be made, and the batch written, before its time is up
+)
 
 // open makes sure that the lane has a connection that was alive a moment ago.
 func (l *lane) open(ctx context.Context, s *Store) error {
 	if l.conn != nil && time.Since(l.used) > idleCheck {
-		if err := l.raw(func(c *pgx.Conn) error { return c.Ping(ctx) }); err != nil {
+		short, cancel := context.WithTimeout(ctx, pingPatience)
+		if err := l.raw(func(c *pgx.Conn) error { return c.Ping(short) }); err != nil {
 			l.drop()
 		}
+		cancel()
 	}
 	if l.conn == nil {
 		c, err := s.read.Conn(ctx)
@@ -211,12 +216,15 @@ func (s *Store) appendPostgres(ctx context.Context, l *lane, head batchHead, b *
 	if l.unnamed {
 		mode = pgx.QueryExecModeExec
 	}
+	unreplicated := s.unreplicated.Load()
 	err = run(mode)
 	if err != nil && !l.unnamed && lostStatement(err) {
 		l.unnamed = true
 		err = run(pgx.QueryExecModeExec)
 	}
 	switch {
+	case err == nil && s.unreplicated.Load() != unreplicated:
+		return false, fmt.Errorf("%w: %w", access.ErrOutcomeUnknown, errUnreplicated)
 	case err == nil:
 		return s.identified(l, head, b)
 	case s.kind.unknown(err):

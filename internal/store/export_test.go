@@ -119,3 +119,12 @@ func WatchSyncs(s *Store, sync func(do func() error) error) {
 
 // SetCheckpointPages lets a checkpoint follow after so many pages. Nobody may write meanwhile.
 func SetCheckpointPages(s *Store, n int64) { s.write.enough = n }
+
+// LanePID is the process of PostgreSQL that serves a lane.
+func LanePID(ctx context.Context, s *Store, writer int64) (pid int, err error) {
+	l, err := s.laneOf(writer)
+	if err != nil {
+		return 0, err
+	}
+	return pid, l.conn.QueryRowContext(ctx, `SELECT pg_backend_pid()`).Scan(&pid)
+}

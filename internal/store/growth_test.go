@@ -71,9 +71,8 @@ func grow(t *testing.T, engine string, total int) {
 		} else {
 			database = filepath.Join(t.TempDir(), "openway.db")
 		}
-		processtest.Run(t, database, "migrate")
 	}
-	s := storetest.OpenWith(t, store.Options{Database: database})
+	s := migrated(t, database)
 	mark, err := s.PolicyMark(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/openway-access/openway/internal/access"
@@ -28,6 +30,17 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
+	cfg.DialFunc = dialer().DialContext // ConnectTimeout bounds it
+	// A server that has become a standby, or read-only, keeps its connections: none of them is to be used again, but the one that is written to now.
+	cfg.OnPgError = func(_ *pgconn.PgConn, err *pgconn.PgError) bool {
+		return err.Severity != "FATAL" && err.SeverityUnlocalized != "FATAL" && err.Code != readOnlyCode
+	}
+	// "Cancelling wait for synchronous replication": what was committed is not where it is promised to be, and the server says nothing else of it.
+	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if n.Routine == "SyncRepWaitForLSN" {
+			s.unreplicated.Add(1)
+		}
+	}
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "openway"
 	}
@@ -42,6 +55,12 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 	s.sizes = postgresSizes
 	s.read, s.desk = db, make(chan struct{}, s.opt.Readers)
 	return nil
+}
+
+// dialer makes connections that end when their peer is gone.
+func dialer() *net.Dialer {
+	alive := net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 2 * time.Second, Count: 3}
+	return &net.Dialer{KeepAliveConfig: alive, Control: endsWithPeer}
 }
 
 // idlePatience is how long the server keeps a write transaction, with the locks on the policy's row that it holds, of a client that says nothing:
@@ -70,11 +89,18 @@ func (s *Store) inTransaction(ctx context.Context, on beginner, d durability, fn
 	if ctx.Err() != nil {
 		return fmt.Errorf("commit: %w", s.kind.fault(ctx.Err()))
 	}
+	unreplicated := s.unreplicated.Load()
 	if err := t.Commit(); err != nil {
 		if s.kind.unknown(err) {
 			return fmt.Errorf("commit: %w: %w", access.ErrOutcomeUnknown, err)
 		}
 		return fmt.Errorf("commit: %w", s.kind.fault(err))
 	}
+	if d == durable && s.unreplicated.Load() != unreplicated {
+		return fmt.Errorf("commit: %w: %w", access.ErrOutcomeUnknown, errUnreplicated)
+	}
 	return nil
 }
+
+// errUnreplicated is for a commit while which somebody made the server stop waiting for its standby. It may have been another one: none of them is trusted.
+var errUnreplicated = errors.New("the server was made to stop waiting for its synchronous standby")

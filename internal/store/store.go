@@ -70,6 +70,8 @@ type Store struct {
 	settling settling
 	lastID   atomic.Int64 // on PostgreSQL: of the last event that this process wrote or, a moment ago, saw; 0 = none yet
 
+	unreplicated atomic.Int64 // on PostgreSQL: how often somebody made it stop waiting for its synchronous standby
+
 	counting counting
 	// lookAhead is how many events a page looks at, at most.
 	lookAhead int
@@ -141,7 +143,7 @@ func (s *Store) Close() error {
 
 // Change runs fn in one write transaction of an administrative change: it locks the policy row, draws version+1 and a fresh
 // stamp (tx.Mark), and runs fn. When fn recorded nothing (Tx.Record), nothing is committed and changed is false: the mark is
-// then the one that stands. Changes of all processes are serialised, from the lock to the commit.
+// then the one that stands, and what fn found is settled (Settle). Changes of all processes are serialised, from the lock to the commit.
 //
 // fn runs at most once. An error of fn is returned as it is; access.ErrOutcomeUnknown means that the commit's fate is unknown.
 func (s *Store) Change(ctx context.Context, actor access.Actor, fn func(*Tx) error) (mark access.PolicyMark, changed bool, err error) {
@@ -150,10 +152,24 @@ func (s *Store) Change(ctx context.Context, actor access.Actor, fn func(*Tx) err
 		mark, changed, err = tx.change(actor, 1, fn)
 		return changed, err
 	})
+	if err == nil && !changed && s.write == nil { // on SQLite the disk was waited for already
+		err = s.Settle(ctx)
+	}
 	if err != nil {
 		return access.PolicyMark{}, false, err
 	}
 	return mark, changed, nil
+}
+
+// Settle returns when all that can be read now is as durable as if this process had just committed it: another one may have committed what its disk,
+// or on PostgreSQL its synchronous standby, does not have yet, and died or given up. Who says "it is so already" calls it before.
+func (s *Store) Settle(ctx context.Context) error {
+	return s.atDesk(ctx, func(tx *Tx) (bool, error) {
+		var version int64
+		// On PostgreSQL the lock is something to commit, and the commit waits for all that came before it.
+		err := tx.queryRow(`SELECT version FROM policy WHERE id = 1` + s.kind.forUpdate()).Scan(&version)
+		return s.write == nil, err
+	})
 }
 
 // change is what Change does within its transaction. step is how far the version moves: a version that no line of the audit bears

@@ -51,6 +51,16 @@ func raw(t *testing.T, db storetest.Database) *sql.DB {
 	return r
 }
 
+// migrated opens a database, which may be empty, and migrates it.
+func migrated(t *testing.T, dsn string) *store.Store {
+	t.Helper()
+	s := storetest.OpenWith(t, store.Options{Database: dsn})
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func mustExec(t *testing.T, db *sql.DB, statement string, args ...any) {
 	t.Helper()
 	if _, err := db.ExecContext(t.Context(), statement, args...); err != nil {

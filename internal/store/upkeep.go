@@ -88,14 +88,15 @@ func (s *Store) keepUp(ctx context.Context) {
 
 // checkpointPages is how many pages are written to the WAL before they are taken over into the database file, 16 MiB. Commits write the same
 // few pages again and again, and only the last of each is taken over: with 1 MiB a step came sixteen times as often and was not much shorter.
-// mostPages is when a commit does it itself, whatever it costs, because nobody else has.
+// mostPages is when a commit does it itself, whatever it costs, because nobody else has, 1 GiB: a backup or an export that reads for minutes keeps the
+// pages back, and the commit that follows its end is not to pay for all of them.
 const (
 	checkpointPages = 4096
-	mostPages       = 16384
+	mostPages       = 262144
 )
 
 // checkpointStep takes the WAL's pages over into the database file, when there are enough of them. Most of them beside the writer, who
-// meanwhile appends more; the rest, which are few, in its turn: only when none is left does the writer begin at the head of the
+// meanwhile appends more (again, when it appended much); the rest, which are few, in its turn: only when none is left does the writer begin at the head of the
 // WAL again, instead of making it longer for ever. A reader that stays long keeps pages back; the next step takes them.
 func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
 	if s.write.pages.Load() < s.write.enough {
@@ -107,9 +108,18 @@ func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
 		}
 	}
 	const passive = `PRAGMA wal_checkpoint(PASSIVE)`
-	if _, err := s.read.ExecContext(ctx, passive); err != nil {
-		s.write.doubtful.Store(true) // it may have been told that the disk does not have what others have committed, and only it is told
-		return false, fmt.Errorf("checkpoint: %w", s.kind.fault(err))
+	for more := true; more && ctx.Err() == nil; {
+		before := s.write.pages.Load()
+		var busy, all, done int64
+		if err := s.read.QueryRowContext(ctx, passive).Scan(&busy, &all, &done); err != nil {
+			s.write.doubtful.Store(true) // it may have been told that the disk does not have what others have committed, and only it is told
+			return false, fmt.Errorf("checkpoint: %w", s.kind.fault(err))
+		}
+		more = s.write.pages.Load()-before >= s.write.enough // so many were written meanwhile: it was a long one, as after a long read
+		if all-done >= s.write.enough {                      // a reader keeps them back; should it end now, the writer's turn is no time to take them
+			s.write.pages.Store(0)
+			return true, nil
+		}
 	}
 	err = s.write.turned(ctx, func(c *sql.Conn) error {
 		_, err := c.ExecContext(ctx, passive)
