@@ -326,8 +326,8 @@ func measure(ctx context.Context, t *target, site siteDef, l load, o options, se
 		ended := make(chan error, 1)
 		go func() {
 			tried, err := generate(ctx, logins)
-			if err == nil && tried.Served == 0 {
-				err = errors.New("nobody who signed in was answered: that was no storm")
+			if err == nil && (tried.Served == 0 || tried.Wrong > 0) {
+				err = fmt.Errorf("of those who signed in %d were answered, %d by neither a refusal nor a 503: that was no storm", tried.Served, tried.Wrong)
 			}
 			fmt.Fprintf(os.Stderr, "meanwhile %d bad logins were answered\n", tried.Served)
 			ended <- err
@@ -344,7 +344,7 @@ func measure(ctx context.Context, t *target, site siteDef, l load, o options, se
 	if res.Wrong > 0 {
 		return res, fmt.Errorf("%d of %d answers were wrong: this run measures nothing", res.Wrong, res.Wrong+res.Answered)
 	}
-	if 100*res.Failed > res.Answered {
+	if res.Answered == 0 || 100*res.Failed > res.Answered {
 		return res, fmt.Errorf("%d connections failed beside %d answers: this run measures nothing", res.Failed, res.Answered)
 	}
 	if l.tls && l.fresh && 10*res.Resumed < 9*res.Answered {

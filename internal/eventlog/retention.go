@@ -33,7 +33,7 @@ func PaceFor(engine string) Pace {
 	return Pace{Rows: 1000, Pause: 5 * time.Millisecond}
 }
 
-// restFor is how many times as long as a slice took a purge rests after it, so that it has a third of a processor at most, on any machine. longestRest
+// restFor is how many times as long as a slice took a purge rests after it, so that it has a third of a processor at most. longestRest
 // is for one that waited for others, or indexed a great log first.
 const (
 	restFor     = 2

@@ -171,7 +171,8 @@ func (u *uses) forget() {
 }
 
 func (u *uses) ask(ctx context.Context, credential int64, c *confirmation) {
-	defer close(c.done)
+	answered := sync.OnceFunc(func() { close(c.done) })
+	defer answered()
 	ctx, cancel := context.WithTimeout(ctx, confirmExpiry)
 	defer cancel()
 	select {
@@ -182,6 +183,7 @@ func (u *uses) ask(ctx context.Context, credential int64, c *confirmation) {
 		return
 	}
 	c.day, c.err = u.source.CredentialLastUsed(ctx, credential)
+	answered() // nobody waits for the snapshot, which may be in somebody's hands
 	if c.err == nil {
 		u.policy.use(ctx, c.day, []int64{credential})
 	}

@@ -200,7 +200,7 @@ func (tx *Tx) uncounted(sums *tally, most int) (lanes []countedLane, n int, more
 	var all []open
 	// Lanes that killed processes left open on PostgreSQL stay so, and there is nothing to be asked of them.
 	err = tx.each(`SELECT id, counted_seq, retired_at IS NOT NULL FROM writer WHERE NOT counted
-		AND (retired_at IS NOT NULL OR EXISTS (SELECT 1 FROM event_batch b WHERE b.writer_id = writer.id AND b.seq > writer.counted_seq)) ORDER BY id`, nil, func(row scanner) error {
+		AND (retired_at IS NOT NULL OR counted_seq < (SELECT b.seq FROM event_batch b WHERE b.writer_id = writer.id ORDER BY b.seq DESC LIMIT 1)) ORDER BY id`, nil, func(row scanner) error {
 		var l open
 		err := row.Scan(&l.id, &l.seq, &l.retired)
 		all = append(all, l)

@@ -8,7 +8,7 @@ import (
 )
 
 // userTimeout is how long the kernel goes on sending to a peer that acknowledges nothing, milliseconds.
-const userTimeout = 5000
+const userTimeout = 10_000
 
 // endsWithPeer has a connection end when the machine at its other end has gone without a word, by power loss or a cut network: TCP alone would go on
 // for a quarter of an hour, and whoever waits for an answer with it.

@@ -33,6 +33,9 @@ func (tx *Tx) insertSpan(first int64, events []indexed) error {
 // aboveMark is the condition of events that are not in the index yet. It has the mark as a number, by which PostgreSQL sees that few are above it; of what a
 // subquery gives it supposes a third of all, and would read the whole log.
 func (tx *Tx) aboveMark() (condition string, err error) {
+	if tx.s.write != nil { // SQLite takes the primary key, and keeps each text that it has prepared
+		return `id > (SELECT mark FROM event_index WHERE id = 1)`, nil
+	}
 	var mark int64
 	err = tx.queryRow(`SELECT mark FROM event_index WHERE id = 1`).Scan(&mark)
 	return "id > " + strconv.FormatInt(mark, 10), err

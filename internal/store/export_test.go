@@ -126,5 +126,12 @@ func LanePID(ctx context.Context, s *Store, writer int64) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return pid, l.conn.QueryRowContext(ctx, `SELECT pg_backend_pid()`).Scan(&pid)
+	err = l.conn.QueryRowContext(ctx, `SELECT pg_backend_pid()`).Scan(&pid)
+	return pid, err
+}
+
+// ReaderPID is the process of PostgreSQL that serves whoever reads next.
+func ReaderPID(ctx context.Context, s *Store) (pid int, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT pg_backend_pid()`).Scan(&pid)
+	return pid, err
 }

@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,10 +33,27 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
 	cfg.DialFunc = dialer().DialContext // ConnectTimeout bounds it
-	// A server that has become a standby, or read-only, keeps its connections: none of them is to be used again, but the one that is written to now.
+	// A server that has become a standby, or read-only, keeps its connections. None of those that are open is used again, not even to read: what is read
+	// there is the policy of yesterday. Where the URL names no other server, there is nothing to be won by that.
+	var left atomic.Int64
 	cfg.OnPgError = func(_ *pgconn.PgConn, err *pgconn.PgError) bool {
-		return err.Severity != "FATAL" && err.SeverityUnlocalized != "FATAL" && err.Code != readOnlyCode
+		if err.Code == readOnlyCode && severalServers(cfg) {
+			left.Add(1)
+			return false
+		}
+		return err.Severity != "FATAL" && err.SeverityUnlocalized != "FATAL"
 	}
+	const madeAt = "openway: how often a server had been left"
+	made := stdlib.OptionAfterConnect(func(_ context.Context, c *pgx.Conn) error {
+		c.PgConn().CustomData()[madeAt] = left.Load()
+		return nil
+	})
+	reuse := stdlib.OptionResetSession(func(_ context.Context, c *pgx.Conn) error {
+		if c.PgConn().CustomData()[madeAt] != left.Load() {
+			return driver.ErrBadConn
+		}
+		return nil
+	})
 	// "Cancelling wait for synchronous replication": what was committed is not where it is promised to be, and the server says nothing else of it.
 	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.Routine == "SyncRepWaitForLSN" {
@@ -45,7 +64,7 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 		cfg.RuntimeParams["application_name"] = "openway"
 	}
 	s.kind = postgresDialect{}
-	db := stdlib.OpenDB(*cfg)
+	db := stdlib.OpenDB(*cfg, made, reuse)
 	db.SetMaxOpenConns(2*s.opt.Readers + 8)
 	db.SetMaxIdleConns(s.opt.Readers + 4)
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -57,9 +76,19 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 	return nil
 }
 
+// severalServers reports whether a URL names more than one server.
+func severalServers(cfg *pgx.ConnConfig) bool {
+	for _, f := range cfg.Fallbacks { // the same server without TLS is one, too
+		if f.Host != cfg.Host || f.Port != cfg.Port {
+			return true
+		}
+	}
+	return false
+}
+
 // dialer makes connections that end when their peer is gone.
 func dialer() *net.Dialer {
-	alive := net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 2 * time.Second, Count: 3}
+	alive := net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: 2 * time.Second, Count: 3} // a lost probe or two end nothing
 	return &net.Dialer{KeepAliveConfig: alive, Control: endsWithPeer}
 }
 

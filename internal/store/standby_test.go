@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -37,24 +38,21 @@ func TestStandbyIsAway(t *testing.T) {
 	}
 	setting("nobody")
 
-	change := func(record bool) error {
-		short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	change := func(fn func(*store.Tx) error) error {
+		short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		_, _, err := s.Change(short, access.Actor{Kind: "system", Label: "test"}, func(tx *store.Tx) error {
-			if !record {
-				return nil
-			}
-			return tx.Record(access.ObjectSite, 1, "change", nil, nil)
-		})
+		_, _, err := s.Change(short, access.Actor{Kind: "system", Label: "test"}, fn)
 		return err
 	}
-	was := mustMark(t, s)
-	if err := change(true); !errors.Is(err, access.ErrOutcomeUnknown) {
-		t.Errorf("a change: %v, want its outcome to be unknown", err)
+	record := func(tx *store.Tx) error { return tx.Record(access.ObjectSite, 1, "change", nil, nil) }
+	nothing := func(*store.Tx) error { return nil }
+	gone := func(*store.Tx) error { return fmt.Errorf("the permission: %w", access.ErrNotFound) }
+	eventually(t, "a change's outcome is unknown", func() bool { return errors.Is(change(record), access.ErrOutcomeUnknown) }) // the setting takes its time
+	if err := change(nothing); !errors.Is(err, access.ErrOutcomeUnknown) && !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("the same again, when all is so already here: %v, want no success", err)
 	}
-	eventually(t, "the change is seen here", func() bool { return mustMark(t, s) != was })
-	if err := change(false); !errors.Is(err, access.ErrOutcomeUnknown) && !errors.Is(err, access.ErrUnavailable) {
-		t.Errorf("the same again, when it is done already here: %v, want no success", err)
+	if err := change(gone); !errors.Is(err, access.ErrOutcomeUnknown) && !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("the same again, when what is to be deleted is gone already here: %v, want it to be unknown", err)
 	}
 
 	// Whoever waits in the server is made to stop.
@@ -77,47 +75,39 @@ func TestStandbyIsAway(t *testing.T) {
 	if landed, err := s.AppendBatch(t.Context(), lane, 2, batchOf(mustMark(t, s), "unreplicated")); landed || !errors.Is(err, access.ErrOutcomeUnknown) {
 		t.Errorf("a batch whose wait was cancelled: %v, %v; want its outcome to be unknown", landed, err)
 	}
-	if _, _, err := s.Change(t.Context(), access.Actor{Kind: "system", Label: "test"}, func(tx *store.Tx) error {
-		return tx.Record(access.ObjectSite, 1, "change", nil, nil)
-	}); !errors.Is(err, access.ErrOutcomeUnknown) {
+	if _, _, err := s.Change(t.Context(), access.Actor{Kind: "system", Label: "test"}, record); !errors.Is(err, access.ErrOutcomeUnknown) {
 		t.Errorf("a change whose wait was cancelled: %v, want its outcome to be unknown", err)
 	}
 	close(stop)
 	<-ended
 
 	setting("")
-	if err := change(false); err != nil {
+	if err := change(nothing); err != nil {
 		t.Errorf("nothing to do, and no standby to wait for: %v", err)
+	}
+	if err := change(gone); !errors.Is(err, access.ErrNotFound) {
+		t.Errorf("what is to be deleted is gone: %v", err)
 	}
 }
 
-// TestServerTurnsReadOnly: who is told so leaves the connection, because the URL may name another server that takes writes.
+// TestServerTurnsReadOnly: where the URL names another server, every connection to one that takes no writes any more is left, those that read as well.
 func TestServerTurnsReadOnly(t *testing.T) {
 	t.Parallel()
 	server := processtest.NewPostgres(t, "")
-	s := migrated(t, server.URL())
+	s := migrated(t, strings.Replace(server.URL(), "@127.0.0.1:", "@127.0.0.1:1,127.0.0.1:", 1))
 	db := raw(t, storetest.Database{Engine: store.Postgres, DSN: server.URL()})
 	lane := mustClaim(t, s)
 	mustAppend(t, s, lane, 1, batchOf(mustMark(t, s), "before"))
-	pids := func() map[int]bool {
-		rows, err := db.QueryContext(t.Context(), `SELECT pid FROM pg_stat_activity WHERE application_name = 'openway'`)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer rows.Close()
-		all := map[int]bool{}
-		for rows.Next() {
-			var pid int
-			if err := rows.Scan(&pid); err != nil {
-				t.Fatal(err)
-			}
-			all[pid] = true
-		}
-		return all
+	writes, err := store.LanePID(t.Context(), s, lane)
+	if err != nil {
+		t.Fatal(err)
 	}
-	laneIs, err := store.LanePID(t.Context(), s, lane)
-	if err != nil || !pids()[laneIs] {
-		t.Fatalf("the lane's process %d (%v) is not among %v", laneIs, err, pids())
+	reads, err := store.ReaderPID(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := store.ReaderPID(t.Context(), s); again != reads || err != nil {
+		t.Fatalf("reading by %d and then by %d (%v): connections are not kept", reads, again, err)
 	}
 	mustExec(t, db, `ALTER SYSTEM SET default_transaction_read_only = on`)
 	mustExec(t, db, `SELECT pg_reload_conf()`)
@@ -130,7 +120,16 @@ func TestServerTurnsReadOnly(t *testing.T) {
 		}
 		return !landed
 	})
-	eventually(t, "the lane's connection is left", func() bool { return !pids()[laneIs] })
+	if now, err := store.ReaderPID(t.Context(), s); now == reads || now == writes || err != nil {
+		t.Errorf("reading by %d as before (%v)", now, err)
+	}
+	eventually(t, "the lane's connection is left", func() bool {
+		var n int
+		if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE pid = $1`, writes).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n == 0
+	})
 }
 
 // TestLaneOfADeadServer: a lane that rested, and whose server says nothing more, is on another connection in good time for its batch.

@@ -152,8 +152,12 @@ func (s *Store) Change(ctx context.Context, actor access.Actor, fn func(*Tx) err
 		mark, changed, err = tx.change(actor, 1, fn)
 		return changed, err
 	})
-	if err == nil && !changed && s.write == nil { // on SQLite the disk was waited for already
-		err = s.Settle(ctx)
+	// "It is so already", and "there is no such right any more", may rest on what another commit has not brought to the disk or the standby yet: the same
+	// command's first try, perhaps. (Where fn found nothing to do on SQLite, the disk was waited for.)
+	if gone := errors.Is(err, access.ErrNotFound); gone || err == nil && !changed && s.write == nil {
+		if unsettled := s.Settle(ctx); unsettled != nil {
+			err = unsettled
+		}
 	}
 	if err != nil {
 		return access.PolicyMark{}, false, err
