@@ -24,13 +24,13 @@ type Pace struct {
 	Pause time.Duration // between two slices, at least; after a slow slice it is longer: see Purge
 }
 
-// PaceFor is the pace for an engine: small slices for SQLite, whose one writer also records the decisions. On PostgreSQL a slice keeps nobody waiting, but a
-// processor and the disk busy.
+// PaceFor is the pace for an engine: small slices for SQLite, whose one writer also records the decisions. On PostgreSQL a slice keeps nobody waiting, but
+// what is deleted goes through the same write-ahead log as the decisions, which wait for its disk: some 10,000 a second.
 func PaceFor(engine string) Pace {
 	if engine == "sqlite" {
 		return Pace{Rows: 200, Pause: 5 * time.Millisecond}
 	}
-	return Pace{Rows: 1000, Pause: 5 * time.Millisecond}
+	return Pace{Rows: 250, Pause: 20 * time.Millisecond}
 }
 
 // restFor is how many times as long as a slice took a purge rests after it, so that it has a third of a processor at most. longestRest
