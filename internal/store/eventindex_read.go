@@ -68,7 +68,8 @@ func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQu
 	if err != nil {
 		return p, err
 	}
-	for _, g := range slices.Backward(all) {
+	looked := 0
+	for i, g := range slices.Backward(all) {
 		if err := ctx.Err(); err != nil {
 			return p, err
 		}
@@ -76,6 +77,11 @@ func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQu
 			continue
 		}
 		at = min(at, g.last)
+		if looked++; looked == askedAlone && s.write == nil {
+			if err := x.readAhead(all[:i+1], keys, at, oldest); err != nil {
+				return p, err
+			}
+		}
 		if x.spans != nil {
 			if at, err = x.spans.most(at); err != nil {
 				return p, err
@@ -116,6 +122,8 @@ type indexReader struct {
 	tx   *sql.Tx
 	seek *sql.Stmt
 	q    *pageQuery
+
+	ahead map[keyOfSegment]*posting.Chunk // what readAhead has read; nil: the segment has nothing up to there
 
 	spans *spanList // nil: any time will do
 	at    int64     // candidates has looked at all ids above
@@ -241,8 +249,49 @@ func (l *keyList) most(id int64) (int64, error) {
 	}
 }
 
+// keyOfSegment is a list of ids.
+type keyOfSegment struct{ segment, key int64 }
+
+// askedAlone is which segment, counted from the newest that a page looks at, is read together with all before it: what is not rare is found without.
+const askedAlone = 3
+
+// readAhead reads the chunks in which candidates looks first, of many segments at once. On PostgreSQL each look is a round trip, and who looks for what is
+// rare looks into all of them.
+func (x *indexReader) readAhead(segments []segment, keys []int64, at, oldest int64) error {
+	x.ahead = make(map[keyOfSegment]*posting.Chunk)
+	var ids []int64
+	for _, g := range segments {
+		if g.state != "live" || g.last < oldest {
+			continue
+		}
+		ids = append(ids, g.id)
+		for _, k := range keys {
+			x.ahead[keyOfSegment{g.id, k}] = nil
+		}
+	}
+	rows, err := x.tx.QueryContext(x.ctx, `SELECT s.id, k.key, c.key, c.first_id, b.body FROM unnest($1::bigint[]) AS s(id) CROSS JOIN unnest($2::bigint[]) AS k(key)
+		CROSS JOIN LATERAL (SELECT key, first_id, body_id FROM event_chunk WHERE segment_id = s.id AND (key, first_id) <= (k.key, $3) ORDER BY key DESC, first_id DESC LIMIT 1) AS c
+		JOIN event_chunk_body b ON b.id = c.body_id`, ids, keys, at)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var of keyOfSegment
+		var c posting.Chunk
+		if err := rows.Scan(&of.segment, &of.key, &c.Start.Key, &c.Start.ID, &c.Body); err != nil {
+			return err
+		}
+		x.ahead[of] = &c
+	}
+	return rows.Err()
+}
+
 // chunk reads the chunk that holds a posting, if any does.
 func (x *indexReader) chunk(segment int64, p posting.Posting) (*posting.Chunk, error) {
+	if c, read := x.ahead[keyOfSegment{segment, p.Key}]; read && (c == nil || c.Start.Compare(p) <= 0) {
+		return c, nil
+	}
 	if x.s.write == nil { // a pooler may know another statement by the name that a prepared one would have
 		return x.s.readChunk(x.ctx, x.tx, chunkUpTo, segment, p)
 	}
