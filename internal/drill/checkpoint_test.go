@@ -16,19 +16,9 @@ import (
 func TestCheckpointBesideVerify(t *testing.T) {
 	measuring(t)
 	ask := push{conns: 64, rate: 1000}
-	allAccepted := func(t *testing.T, got pushed) {
-		t.Helper()
-		if len(got.accepted) == 0 || len(got.refused)+got.broken+got.other > 0 {
-			t.Errorf("%d accepted, %d refused, %d broken, %d other; want all accepted", len(got.accepted), len(got.refused), got.broken, got.other)
-		}
-	}
 	// The upkeep takes a step at each 16 MiB, every second or two here. All answers are held against those that met no step.
 	t.Run("sqlite", func(t *testing.T) {
-		database := empty(t, store.SQLite)
-		if long(false, true) {
-			database = processDir(t) + "/openway.db"
-			processtest.Run(t, database, "migrate")
-		}
+		database := onDisk(t, store.SQLite)
 		ask := ask
 		ask.people, ask.keep, ask.lasts = people(t, database, 50), true, long(time.Second, 30*time.Second)
 		ask.address = processtest.Serve(t, processtest.Options{Database: database, Env: processtest.ThrottlesOff(), Brief: true}).Address
@@ -55,18 +45,14 @@ func TestCheckpointBesideVerify(t *testing.T) {
 		slices.Sort(apart)
 		ratio := float64(at(got.accepted, 0.99)) / float64(at(apart, 0.99))
 		t.Logf("%d steps; p99 of verify at 1,000/s: %v, of the %d that met no step %v (%.1f x); half of the %d that met one took %v", len(steps), at(got.accepted, 0.99), len(apart), at(apart, 0.99), ratio, len(met), at(met, 0.5))
-		allAccepted(t, got)
+		got.allAccepted(t)
 		if long(false, true) && (len(steps) < 5 || len(apart) == 0 || ratio > 2) {
 			t.Errorf("%d steps moved p99 by %.1f; want several, and at most 2", len(steps), ratio)
 		}
 	})
 	// A backup, or whoever reads long, keeps the pages of all that time in the log. When it ends they are taken over beside the gates.
 	t.Run("sqlite, after a long read", func(t *testing.T) {
-		database := empty(t, store.SQLite)
-		if long(false, true) {
-			database = processDir(t) + "/openway.db"
-			processtest.Run(t, database, "migrate")
-		}
+		database := onDisk(t, store.SQLite)
 		ask := ask
 		ask.people, ask.lasts = people(t, database, 50), long(time.Second, 10*time.Second)
 		ask.address = processtest.Serve(t, processtest.Options{Database: database, Env: processtest.ThrottlesOff(), Brief: true}).Address
@@ -100,7 +86,7 @@ func TestCheckpointBesideVerify(t *testing.T) {
 		t.Logf("%d MiB were kept in the log; p99 of verify at 1,000/s: %v else, %v when they are taken over (%.1f x), the slowest %v",
 			wal.Size()>>20, middle, at(after.accepted, 0.99), float64(at(after.accepted, 0.99))/float64(middle), at(after.accepted, 1))
 		for _, got := range append(quiet, filled, after) {
-			allAccepted(t, got)
+			got.allAccepted(t)
 		}
 		if long(false, true) && (wal.Size() < 128<<20 || at(after.accepted, 0.99) > 2*middle) {
 			t.Errorf("%d MiB kept in the log moved p99 from %v to %v; want many, and at most the double", wal.Size()>>20, middle, at(after.accepted, 0.99))
@@ -143,7 +129,7 @@ func TestCheckpointBesideVerify(t *testing.T) {
 		ratio := float64(at(during.accepted, 0.99)) / float64(middle)
 		t.Logf("p99 of verify at 1,000/s: %v, with %d checkpoints at once %v (%.1f x)", middle, forced, at(during.accepted, 0.99), ratio)
 		for _, got := range append(quiet, during) {
-			allAccepted(t, got)
+			got.allAccepted(t)
 		}
 		if long(false, true) && ratio > 2 {
 			t.Errorf("checkpoints moved p99 by %.1f; want at most 2", ratio)

@@ -41,7 +41,16 @@ type moment struct {
 	took  time.Duration
 }
 
-func (p pushed) rate() float64    { return float64(len(p.accepted)) / p.seconds }
+func (p pushed) rate() float64 { return float64(len(p.accepted)) / p.seconds }
+
+// allAccepted holds a push to that it was answered as a whole: nobody was refused and nothing broke.
+func (p pushed) allAccepted(t *testing.T) {
+	t.Helper()
+	if len(p.accepted) == 0 || len(p.refused)+p.broken+p.other > 0 {
+		t.Errorf("%d accepted, %d refused, %d broken, %d other; want all accepted", len(p.accepted), len(p.refused), p.broken, p.other)
+	}
+}
+
 func (p pushed) offered() float64 { return float64(p.sent+p.short) / p.seconds }
 
 // at is a quantile.

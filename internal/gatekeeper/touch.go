@@ -171,20 +171,21 @@ func (u *uses) forget() {
 }
 
 func (u *uses) ask(ctx context.Context, credential int64, c *confirmation) {
-	answered := sync.OnceFunc(func() { close(c.done) })
-	defer answered()
 	ctx, cancel := context.WithTimeout(ctx, confirmExpiry)
 	defer cancel()
+	c.day, c.err = u.lastUsed(ctx, credential)
+	close(c.done) // nobody waits for the snapshot, which may be in somebody's hands
+	if c.err == nil {
+		u.policy.use(ctx, c.day, []int64{credential})
+	}
+}
+
+func (u *uses) lastUsed(ctx context.Context, credential int64) (day int, err error) {
 	select {
 	case u.slots <- struct{}{}:
 		defer func() { <-u.slots }()
 	case <-ctx.Done():
-		c.err = fmt.Errorf("ask for the day of last use: %w: %w", access.ErrUnavailable, ctx.Err())
-		return
+		return 0, fmt.Errorf("ask for the day of last use: %w: %w", access.ErrUnavailable, ctx.Err())
 	}
-	c.day, c.err = u.source.CredentialLastUsed(ctx, credential)
-	answered() // nobody waits for the snapshot, which may be in somebody's hands
-	if c.err == nil {
-		u.policy.use(ctx, c.day, []int64{credential})
-	}
+	return u.source.CredentialLastUsed(ctx, credential)
 }
