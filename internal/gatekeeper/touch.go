@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 
 const (
 	maxTouched    = 200_000          // uses that wait to be written; further ones are left to the credential's next use
-	touchSlice    = 500              // credentials in one transaction
+	touchSlice    = 128              // credentials in one transaction: those at the gates wait for it on SQLite
 	confirmSlots  = 4                // questions to the database at a time
 	confirmHolds  = time.Minute      // how long its answer is believed
 	maxConfirmed  = 10_000           // answers remembered
@@ -82,6 +83,7 @@ func (u *uses) flush(ctx context.Context) {
 	}
 	u.mu.Unlock()
 	for day, ids := range byDay {
+		slices.Sort(ids) // those beside one another are on the same pages
 		for len(ids) > 0 {
 			n := min(len(ids), touchSlice)
 			if err := u.flushSlice(ctx, day, ids[:n]); err != nil {

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,23 +30,6 @@ const (
 	keepUserDays  = 3 * 24 * time.Hour
 )
 
-// HourCount is how often something was decided in an hour.
-type HourCount struct {
-	Hour     time.Time // at which the hour of the site's zone begins
-	Decision access.Outcome
-	Reason   access.Reason
-	Count    int64
-}
-
-// GateSeen is the last decision at a gate.
-type GateSeen struct {
-	GateID   int64
-	At       time.Time
-	Decision access.Outcome
-	Reason   access.Reason
-	EventID  int64
-}
-
 // tally is what one round adds.
 type tally struct {
 	zone  *time.Location
@@ -68,11 +50,12 @@ type hourKey struct {
 
 // counting is what a process remembers between its rounds. The database is the truth: with nothing of this a round only does more.
 type counting struct {
-	mu     sync.Mutex      // one round at a time
-	events int             // how many the next round is to count, about
-	round  int64           // the last one that was seen
-	epoch  int64           // of the index over the events, which an import begins anew
-	people map[int64]idSet // of the last days, who was written as let in: the same people pass again and again
+	mu       sync.Mutex      // one round at a time
+	events   int             // how many the next round is to count, about
+	round    int64           // the last one that was seen
+	epoch    int64           // of the index over the events, which an import begins anew
+	caughtUp bool            // the last round has left nothing to be counted
+	people   map[int64]idSet // of the last days, who was written as let in: the same people pass again and again
 }
 
 // rememberDays is of how many days a process remembers who was let in, and rememberedIDs bounds what it remembers of a day (1 MiB).
@@ -100,17 +83,25 @@ func (s *idSet) add(id int64) {
 
 // CountEvents counts the decisions of some batches that are not counted yet: the oldest of each lane, bounded in number. It reads first and
 // then writes the sums in one small transaction, together with how far it has come; of several who do it at once one gets through, and the
-// others have counted nothing. n is how many events were looked at; more says that there is more to count at once.
+// others have counted nothing. On SQLite many sums are only put down by that, and the next calls write them, a part each. n is how many events
+// were looked at; more says that there is more to do at once.
 func (s *Store) CountEvents(ctx context.Context) (n int, more bool, err error) {
 	c := &s.counting
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch there, last, err := s.addPart(ctx); {
+	case err != nil:
+		return 0, false, fmt.Errorf("count events: %w", err)
+	case there:
+		return 0, !last || !c.caughtUp, nil
+	}
 	c.events = max(c.events, leastEvents)
 	var (
 		round int64
 		lanes []countedLane
 		sums  tally
 		rows  int
+		later bool // parts of it are left to be written
 	)
 	err = s.View(ctx, func(tx *Tx) error {
 		if err := tx.queryRow(`SELECT round FROM event_counter WHERE id = 1`).Scan(&round); err != nil {
@@ -149,11 +140,13 @@ func (s *Store) CountEvents(ctx context.Context) (n int, more bool, err error) {
 				return false, nil
 			}
 			landed = true
-			rows, err = tx.addCounts(lanes, &sums)
+			rows, later, err = tx.addCounts(lanes, &sums)
 			return true, err
 		})
 		if err == nil && landed {
 			c.learn(&sums, rows, more)
+			c.caughtUp = !more
+			more = more || later
 		}
 	}
 	if err != nil {
@@ -383,226 +376,4 @@ func DayOf(at time.Time, zone *time.Location) time.Time {
 		_, begin = begin.ZoneBounds()
 	}
 	return begin
-}
-
-// addCounts writes what a round adds, in the order of the keys, so that nothing depends on chance, and says how many rows that took.
-func (tx *Tx) addCounts(lanes []countedLane, sums *tally) (rows int, err error) {
-	keys := slices.SortedFunc(maps.Keys(sums.hours), func(a, b hourKey) int {
-		return cmp.Or(cmp.Compare(a.gate, b.gate), cmp.Compare(a.hour, b.hour), cmp.Compare(a.decision, b.decision), cmp.Compare(a.reason, b.reason))
-	})
-	var hours, seen [][]any
-	for _, k := range keys {
-		hours = append(hours, []any{k.gate, k.hour, k.decision, k.reason, sums.hours[k]})
-	}
-	for _, gate := range slices.Sorted(maps.Keys(sums.seen)) {
-		g := sums.seen[gate]
-		seen = append(seen, []any{g.GateID, micros(g.At), string(g.Decision), string(g.Reason), g.EventID})
-	}
-	rows = len(hours) + len(seen)
-	_, err = tx.putRows(`event_hour (gate_id, hour, decision, reason, count)`,
-		`ON CONFLICT (gate_id, hour, decision, reason) DO UPDATE SET count = event_hour.count + excluded.count`, hours)
-	if err == nil {
-		_, err = tx.putRows(`gate_seen (gate_id, at, decision, reason, event_id)`, `ON CONFLICT (gate_id) DO UPDATE
-			SET at = excluded.at, decision = excluded.decision, reason = excluded.reason, event_id = excluded.event_id WHERE excluded.at >= gate_seen.at`, seen)
-	}
-	for _, day := range slices.Sorted(maps.Keys(sums.days)) {
-		if err == nil {
-			rows += len(sums.days[day])
-			err = tx.addPeople(day, sums.days[day])
-		}
-	}
-	for _, l := range lanes {
-		if err == nil {
-			_, err = tx.exec(`UPDATE writer SET counted_seq = $1, counted = $2 WHERE id = $3`, l.seq, l.done, l.id)
-		}
-	}
-	return rows, err
-}
-
-// addPeople counts those of some users who were not let in on that day before.
-func (tx *Tx) addPeople(day int64, users []int64) error {
-	rows := make([][]any, len(users))
-	for i, u := range users {
-		rows[i] = []any{day, u}
-	}
-	fresh, err := tx.putRows(`user_day (day, user_id)`, `ON CONFLICT DO NOTHING`, rows)
-	if err != nil || fresh == 0 {
-		return err
-	}
-	_, err = tx.exec(`INSERT INTO people_day (day, people) VALUES ($1, $2) ON CONFLICT (day) DO UPDATE SET people = people_day.people + excluded.people`, day, fresh)
-	return err
-}
-
-// rowsPerStatement is how many rows putRows inserts at a time on SQLite. What is left goes one by one: so there are two texts, which stay prepared.
-const rowsPerStatement = 50
-
-// putRows inserts rows into a table and its columns, and returns how many that changed. rest follows the values.
-func (tx *Tx) putRows(into, rest string, rows [][]any) (n int64, err error) {
-	if tx.s.write == nil {
-		return tx.putRowsPostgres(into, rest, rows)
-	}
-	for len(rows) > 0 {
-		k := 1
-		if len(rows) >= rowsPerStatement {
-			k = rowsPerStatement
-		}
-		args := slices.Concat(rows[:k]...)
-		var values strings.Builder
-		for i := range args {
-			switch {
-			case i == 0:
-				values.WriteString("($")
-			case i%len(rows[0]) == 0:
-				values.WriteString("), ($")
-			default:
-				values.WriteString(", $")
-			}
-			values.WriteString(strconv.Itoa(i + 1))
-		}
-		changed, err := tx.exec(`INSERT INTO `+into+` VALUES `+values.String()+`) `+rest, args...)
-		if err != nil {
-			return n, err
-		}
-		n += changed
-		rows = rows[k:]
-	}
-	return n, nil
-}
-
-// putRowsPostgres does it by one statement, which costs a fraction to parse. Values are numbers or texts, the same in each row.
-func (tx *Tx) putRowsPostgres(into, rest string, rows [][]any) (n int64, err error) {
-	if len(rows) == 0 {
-		return 0, nil
-	}
-	var arrays []string
-	var args []any
-	for i := range rows[0] {
-		kind := "bigint"
-		var column any
-		if _, ok := rows[0][i].(string); ok {
-			kind, column = "text", columnOf[string](rows, i)
-		} else {
-			column = columnOf[int64](rows, i)
-		}
-		args = append(args, column)
-		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, kind))
-	}
-	return tx.exec(`INSERT INTO `+into+` SELECT * FROM unnest(`+strings.Join(arrays, ", ")+`) `+rest, args...)
-}
-
-func columnOf[T any](rows [][]any, i int) []T {
-	column := make([]T, len(rows))
-	for j, row := range rows {
-		column[j] = row[i].(T) //nolint:forcetypeassert // the caller made it
-	}
-	return column
-}
-
-// PruneCounts deletes sums that are older than they are kept: a gate's after 35 days, the site's after 400, who was let in after 3. It deletes
-// at most limit rows of each; n < limit says that no more are left.
-func (s *Store) PruneCounts(ctx context.Context, limit int) (n int, err error) {
-	err = s.atDesk(ctx, func(tx *Tx) (bool, error) {
-		n = 0
-		for _, q := range []struct {
-			query  string
-			before time.Duration
-		}{
-			{`DELETE FROM event_hour WHERE (gate_id, hour, decision, reason) IN (SELECT h.gate_id, h.hour, h.decision, h.reason
-				FROM gate_seen g JOIN event_hour h ON h.gate_id = g.gate_id AND h.hour < $1 LIMIT $2)`, keepGateHours},
-			{`DELETE FROM event_hour WHERE (gate_id, hour, decision, reason) IN
-				(SELECT gate_id, hour, decision, reason FROM event_hour WHERE gate_id = 0 AND hour < $1 LIMIT $2)`, keepSiteHours},
-			{`DELETE FROM user_day WHERE (day, user_id) IN (SELECT day, user_id FROM user_day WHERE day < $1 LIMIT $2)`, keepUserDays},
-			{`DELETE FROM people_day WHERE day IN (SELECT day FROM people_day WHERE day < $1 LIMIT $2)`, keepSiteHours},
-		} {
-			gone, err := tx.exec(q.query, micros(tx.Now.Add(-q.before)), limit)
-			if err != nil {
-				return false, err
-			}
-			n = max(n, int(gone))
-		}
-		return n > 0, nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("prune the counts: %w", err)
-	}
-	return n, nil
-}
-
-// HourCounts lists the sums of a gate, or (0) of the whole site, from an instant on until before another, by hour.
-func (tx *Tx) HourCounts(gateID int64, from, to time.Time) ([]HourCount, error) {
-	var list []HourCount
-	err := tx.each(`SELECT hour, decision, reason, count FROM event_hour WHERE gate_id = $1 AND hour >= $2 AND hour < $3 ORDER BY hour, decision, reason`,
-		[]any{gateID, micros(from), micros(to)}, func(row scanner) error {
-			var h HourCount
-			err := row.Scan(asTime(&h.Hour), &h.Decision, &h.Reason, &h.Count)
-			list = append(list, h)
-			return err
-		})
-	if err != nil {
-		return nil, fmt.Errorf("read the counts by hour: %w", err)
-	}
-	return list, nil
-}
-
-// PeopleOn is how many people were let in on the day that begins at an instant (DayOf).
-func (tx *Tx) PeopleOn(day time.Time) (n int64, err error) {
-	err = tx.queryRow(`SELECT people FROM people_day WHERE day = $1`, micros(day)).Scan(&n)
-	if errors.Is(err, access.ErrNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read how many people were let in: %w", err)
-	}
-	return n, nil
-}
-
-// GatesSeen returns the last decisions at gates, by gate. Gates without any are missing.
-func (tx *Tx) GatesSeen(gateIDs []int64) (map[int64]GateSeen, error) {
-	seen := make(map[int64]GateSeen, len(gateIDs))
-	for chunk := range slices.Chunk(gateIDs, idsPerQuery) {
-		list, err := tx.gatesSeen(`WHERE gate_id IN ` + idList(chunk))
-		if err != nil {
-			return nil, err
-		}
-		for _, g := range list {
-			seen[g.GateID] = g
-		}
-	}
-	return seen, nil
-}
-
-// SilentGates lists the living gates that were last seen the longest time ago, or (newest) a moment ago. Gates that were never seen are not in it.
-func (tx *Tx) SilentGates(newest bool, limit int) ([]GateSeen, error) {
-	order := ""
-	if newest {
-		order = " DESC"
-	}
-	return tx.gatesSeen(`JOIN gate ON gate.id = gate_id AND gate.deleted_at IS NULL ORDER BY at`+order+` LIMIT $1`, limit)
-}
-
-func (tx *Tx) gatesSeen(rest string, args ...any) ([]GateSeen, error) {
-	var list []GateSeen
-	err := tx.each(`SELECT gate_id, at, decision, reason, event_id FROM gate_seen `+rest, args, func(row scanner) error {
-		var g GateSeen
-		err := row.Scan(&g.GateID, asTime(&g.At), &g.Decision, &g.Reason, &g.EventID)
-		list = append(list, g)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read when gates were last seen: %w", err)
-	}
-	return list, nil
-}
-
-// CountedAt is when events were last counted, and whether some are waiting to be.
-func (tx *Tx) CountedAt() (at time.Time, behind bool, err error) {
-	if err := tx.queryRow(`SELECT NULLIF(counted_at, 0) FROM event_counter WHERE id = 1`).Scan(asTime(&at)); err != nil {
-		return time.Time{}, false, fmt.Errorf("read how far events are counted: %w", err)
-	}
-	err = tx.queryRow(`SELECT EXISTS (SELECT 1 FROM writer w WHERE NOT w.counted
-		AND EXISTS (SELECT 1 FROM event_batch b WHERE b.writer_id = w.id AND b.seq > w.counted_seq))`).Scan(&behind)
-	if err != nil {
-		return time.Time{}, false, fmt.Errorf("read how far events are counted: %w", err)
-	}
-	return at, behind, nil
 }

@@ -119,7 +119,11 @@ func (im *Import) Wipe() error {
 	if err := im.holdIndex(); err != nil { // before events, as a purge does
 		return fmt.Errorf("wipe: %w", err)
 	}
-	for _, table := range slices.Concat(wiped, counted) {
+	tables := slices.Concat(wiped, counted)
+	if im.s.write != nil {
+		tables = append(tables, "event_count_part")
+	}
+	for _, table := range tables {
 		if _, err := im.exec(`DELETE FROM ` + table); err != nil {
 			return fmt.Errorf("wipe %s: %w", table, err)
 		}

@@ -1,0 +1,112 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/openway-access/openway/internal/access"
+)
+
+// Reading what is counted (counts.go).
+
+// HourCount is how often something was decided in an hour.
+type HourCount struct {
+	Hour     time.Time // at which the hour of the site's zone begins
+	Decision access.Outcome
+	Reason   access.Reason
+	Count    int64
+}
+
+// GateSeen is the last decision at a gate.
+type GateSeen struct {
+	GateID   int64
+	At       time.Time
+	Decision access.Outcome
+	Reason   access.Reason
+	EventID  int64
+}
+
+// HourCounts lists the sums of a gate, or (0) of the whole site, from an instant on until before another, by hour.
+func (tx *Tx) HourCounts(gateID int64, from, to time.Time) ([]HourCount, error) {
+	var list []HourCount
+	err := tx.each(`SELECT hour, decision, reason, count FROM event_hour WHERE gate_id = $1 AND hour >= $2 AND hour < $3 ORDER BY hour, decision, reason`,
+		[]any{gateID, micros(from), micros(to)}, func(row scanner) error {
+			var h HourCount
+			err := row.Scan(asTime(&h.Hour), &h.Decision, &h.Reason, &h.Count)
+			list = append(list, h)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("read the counts by hour: %w", err)
+	}
+	return list, nil
+}
+
+// PeopleOn is how many people were let in on the day that begins at an instant (DayOf).
+func (tx *Tx) PeopleOn(day time.Time) (n int64, err error) {
+	err = tx.queryRow(`SELECT people FROM people_day WHERE day = $1`, micros(day)).Scan(&n)
+	if errors.Is(err, access.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read how many people were let in: %w", err)
+	}
+	return n, nil
+}
+
+// GatesSeen returns the last decisions at gates, by gate. Gates without any are missing.
+func (tx *Tx) GatesSeen(gateIDs []int64) (map[int64]GateSeen, error) {
+	seen := make(map[int64]GateSeen, len(gateIDs))
+	for chunk := range slices.Chunk(gateIDs, idsPerQuery) {
+		list, err := tx.gatesSeen(`WHERE gate_id IN ` + idList(chunk))
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range list {
+			seen[g.GateID] = g
+		}
+	}
+	return seen, nil
+}
+
+// SilentGates lists the living gates that were last seen the longest time ago, or (newest) a moment ago. Gates that were never seen are not in it.
+func (tx *Tx) SilentGates(newest bool, limit int) ([]GateSeen, error) {
+	order := ""
+	if newest {
+		order = " DESC"
+	}
+	return tx.gatesSeen(`JOIN gate ON gate.id = gate_id AND gate.deleted_at IS NULL ORDER BY at`+order+` LIMIT $1`, limit)
+}
+
+func (tx *Tx) gatesSeen(rest string, args ...any) ([]GateSeen, error) {
+	var list []GateSeen
+	err := tx.each(`SELECT gate_id, at, decision, reason, event_id FROM gate_seen `+rest, args, func(row scanner) error {
+		var g GateSeen
+		err := row.Scan(&g.GateID, asTime(&g.At), &g.Decision, &g.Reason, &g.EventID)
+		list = append(list, g)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read when gates were last seen: %w", err)
+	}
+	return list, nil
+}
+
+// CountedAt is when events were last counted, and whether some are waiting to be.
+func (tx *Tx) CountedAt() (at time.Time, behind bool, err error) {
+	if err := tx.queryRow(`SELECT NULLIF(counted_at, 0) FROM event_counter WHERE id = 1`).Scan(asTime(&at)); err != nil {
+		return time.Time{}, false, fmt.Errorf("read how far events are counted: %w", err)
+	}
+	waiting := `SELECT EXISTS (SELECT 1 FROM writer w WHERE NOT w.counted
+		AND EXISTS (SELECT 1 FROM event_batch b WHERE b.writer_id = w.id AND b.seq > w.counted_seq))`
+	if tx.s.write != nil {
+		waiting += ` OR EXISTS (SELECT 1 FROM event_count_part)`
+	}
+	err = tx.queryRow(waiting).Scan(&behind)
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("read how far events are counted: %w", err)
+	}
+	return at, behind, nil
+}
