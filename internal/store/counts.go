@@ -89,19 +89,18 @@ func (s *Store) CountEvents(ctx context.Context) (n int, more bool, err error) {
 	c := &s.counting
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch there, last, err := s.addPart(ctx); {
+	switch there, more, err := s.addPart(ctx); {
 	case err != nil:
 		return 0, false, fmt.Errorf("count events: %w", err)
 	case there:
-		return 0, !last || !c.caughtUp, nil
+		return 0, more || !c.caughtUp, nil
 	}
 	c.events = max(c.events, leastEvents)
 	var (
 		round int64
 		lanes []countedLane
 		sums  tally
-		rows  int
-		later bool // parts of it are left to be written
+		draft countDraft
 	)
 	err = s.View(ctx, func(tx *Tx) error {
 		if err := tx.queryRow(`SELECT round FROM event_counter WHERE id = 1`).Scan(&round); err != nil {
@@ -127,6 +126,9 @@ func (s *Store) CountEvents(ctx context.Context) (n int, more bool, err error) {
 		lanes, n, more, err = tx.uncounted(&sums, c.events)
 		return err
 	})
+	if err == nil {
+		draft, err = s.draft(lanes, &sums)
+	}
 	if err == nil && len(lanes) > 0 {
 		landed := false
 		// What is lost with the power is counted again: the sums and how far they go are lost together.
@@ -140,13 +142,12 @@ func (s *Store) CountEvents(ctx context.Context) (n int, more bool, err error) {
 				return false, nil
 			}
 			landed = true
-			rows, later, err = tx.addCounts(lanes, &sums)
-			return true, err
+			return true, tx.addCounts(draft)
 		})
 		if err == nil && landed {
-			c.learn(&sums, rows, more)
+			c.learn(&sums, draft.rows, more)
 			c.caughtUp = !more
-			more = more || later
+			more = more || len(draft.later) > 0
 		}
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/openway-access/openway/internal/access"
 )
 
 // countPart is some of what a round adds: what one transaction writes.
@@ -41,8 +40,21 @@ const (
 	partUsers = 4 * partRows
 )
 
-// parts cuts a round into parts, in the order of the keys, so that nothing depends on chance; and says how many rows they are.
-func (t *tally) parts(mostRows, mostUsers int) (parts []countPart, rows int) {
+// countDraft is what a round is to write, made before its transaction begins.
+type countDraft struct {
+	lanes []countedLane
+	rows  int         // of all parts
+	now   []countPart // what is written at once
+	later []string    // what is put down, as JSON
+}
+
+// draft cuts a round into parts, in the order of the keys, so that nothing depends on chance.
+func (s *Store) draft(lanes []countedLane, t *tally) (d countDraft, err error) {
+	d.lanes, d.rows = lanes, len(t.hours)+len(t.seen)
+	mostRows, mostUsers := partRows, partUsers
+	if s.write == nil {
+		mostRows, mostUsers = math.MaxInt, math.MaxInt
+	}
 	keys := slices.SortedFunc(maps.Keys(t.hours), func(a, b hourKey) int {
 		return cmp.Or(cmp.Compare(a.gate, b.gate), cmp.Compare(a.hour, b.hour), cmp.Compare(a.decision, b.decision), cmp.Compare(a.reason, b.reason))
 	})
@@ -51,91 +63,82 @@ func (t *tally) parts(mostRows, mostUsers int) (parts []countPart, rows int) {
 		for _, k := range some {
 			p.Hours = append(p.Hours, hourSum{k.gate, k.hour, k.decision, k.reason, t.hours[k]})
 		}
-		parts = append(parts, p)
+		d.now = append(d.now, p)
 	}
 	for gates := range slices.Chunk(slices.Sorted(maps.Keys(t.seen)), mostRows) {
 		var p countPart
 		for _, gate := range gates {
 			p.Seen = append(p.Seen, t.seen[gate])
 		}
-		parts = append(parts, p)
+		d.now = append(d.now, p)
 	}
-	rows = len(t.hours) + len(t.seen)
 	for _, day := range slices.Sorted(maps.Keys(t.days)) {
 		for users := range slices.Chunk(t.days[day], mostUsers) {
-			parts = append(parts, countPart{Day: day, Users: users})
+			d.now = append(d.now, countPart{Day: day, Users: users})
 		}
-		rows += len(t.days[day])
+		d.rows += len(t.days[day])
 	}
-	return parts, rows
-}
-
-// addCounts writes what a round adds, or (later) puts it down for addPart, with how far that comes; and says how many rows it is.
-func (tx *Tx) addCounts(lanes []countedLane, sums *tally) (rows int, later bool, err error) {
-	mostRows, mostUsers := partRows, partUsers
-	if tx.s.write == nil {
-		mostRows, mostUsers = math.MaxInt, math.MaxInt
+	if s.write == nil || len(d.now) == 1 {
+		return d, nil
 	}
-	parts, rows := sums.parts(mostRows, mostUsers)
-	later = tx.s.write != nil && len(parts) > 1
-	for _, p := range parts {
-		if later {
-			err = tx.putDown(p)
-		} else {
-			err = tx.add(p)
-		}
+	for _, p := range d.now {
+		text, err := json.Marshal(p)
 		if err != nil {
-			return 0, false, err
+			return d, err
+		}
+		d.later = append(d.later, string(text))
+	}
+	d.now = nil
+	return d, nil
+}
+
+// addCounts writes what a round adds, or puts it down for addPart, with how far that comes.
+func (tx *Tx) addCounts(d countDraft) error {
+	for _, p := range d.now {
+		if err := tx.add(p); err != nil {
+			return err
 		}
 	}
-	for _, l := range lanes {
+	for _, text := range d.later {
+		if _, err := tx.exec(`INSERT INTO event_count_part (body) VALUES ($1)`, text); err != nil {
+			return err
+		}
+	}
+	for _, l := range d.lanes {
 		if _, err := tx.exec(`UPDATE writer SET counted_seq = $1, counted = $2 WHERE id = $3`, l.seq, l.done, l.id); err != nil {
-			return 0, false, err
+			return err
 		}
 	}
-	return rows, later, nil
+	return nil
 }
 
-func (tx *Tx) putDown(p countPart) error {
-	text, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	_, err = tx.exec(`INSERT INTO event_count_part (body) VALUES ($1)`, string(text))
-	return err
-}
-
-// addPart writes the oldest part that a round has put down. It reports whether there was one, and whether it was the last.
-func (s *Store) addPart(ctx context.Context) (there, last bool, err error) {
+// addPart writes the oldest part that a round has put down. It reports whether there was one, and whether others are left.
+func (s *Store) addPart(ctx context.Context) (there, more bool, err error) {
 	if s.write == nil {
 		return false, false, nil
 	}
-	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM event_count_part)`).Scan(&there); err != nil || !there {
+	var id int64
+	var text string
+	err = s.read.QueryRowContext(ctx, `SELECT id, body, (SELECT COUNT(*) FROM event_count_part) > 1 FROM event_count_part ORDER BY id LIMIT 1`).Scan(&id, &text, &more)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, false, nil
+	}
+	var p countPart
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &p)
+	}
+	if err != nil {
 		return false, false, s.kind.fault(err)
 	}
 	err = s.atDeskThatIs(ctx, lazy, func(tx *Tx) (bool, error) {
-		var id int64
-		var text string
-		err := tx.queryRow(`SELECT id, body FROM event_count_part ORDER BY id LIMIT 1`).Scan(&id, &text)
-		if errors.Is(err, access.ErrNotFound) { // another process was quicker
-			return false, nil
+		// Another process may have been quicker. An id is given again, a text that is the same stands for the same.
+		n, err := tx.exec(`DELETE FROM event_count_part WHERE id = $1 AND body = $2`, id, text)
+		if err != nil || n == 0 {
+			return false, err
 		}
-		var p countPart
-		if err == nil {
-			err = json.Unmarshal([]byte(text), &p)
-		}
-		if err == nil {
-			err = tx.add(p)
-		}
-		if err == nil {
-			_, err = tx.exec(`DELETE FROM event_count_part WHERE id = $1`, id)
-		}
-		if err == nil {
-			err = tx.queryRow(`SELECT NOT EXISTS (SELECT 1 FROM event_count_part)`).Scan(&last)
-		}
-		return true, err
+		return true, tx.add(p)
 	})
-	return true, last, err
+	return true, more, err
 }
 
 // add writes a part.
