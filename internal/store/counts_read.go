@@ -99,12 +99,8 @@ func (tx *Tx) CountedAt() (at time.Time, behind bool, err error) {
 	if err := tx.queryRow(`SELECT NULLIF(counted_at, 0) FROM event_counter WHERE id = 1`).Scan(asTime(&at)); err != nil {
 		return time.Time{}, false, fmt.Errorf("read how far events are counted: %w", err)
 	}
-	waiting := `SELECT EXISTS (SELECT 1 FROM writer w WHERE NOT w.counted
-		AND EXISTS (SELECT 1 FROM event_batch b WHERE b.writer_id = w.id AND b.seq > w.counted_seq))`
-	if tx.s.write != nil {
-		waiting += ` OR EXISTS (SELECT 1 FROM event_count_part)`
-	}
-	err = tx.queryRow(waiting).Scan(&behind)
+	err = tx.queryRow(`SELECT EXISTS (SELECT 1 FROM event_count_part) OR EXISTS (SELECT 1 FROM writer w WHERE NOT w.counted
+		AND EXISTS (SELECT 1 FROM event_batch b WHERE b.writer_id = w.id AND b.seq > w.counted_seq))`).Scan(&behind)
 	if err != nil {
 		return time.Time{}, false, fmt.Errorf("read how far events are counted: %w", err)
 	}

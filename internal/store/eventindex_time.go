@@ -143,6 +143,10 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 		return 0, false, fmt.Errorf("purge events: %d at a time", limit)
 	}
 	few := true // events are above the mark
+	var old []oldLane
+	if old, err = s.lanesWithOld(ctx, micros(before)); err != nil {
+		return 0, false, fmt.Errorf("purge events: %w", err)
+	}
 	err = s.atDeskThatIs(ctx, lazy, func(tx *Tx) (bool, error) {
 		if n, more, err = tx.purgeIndexed(micros(before), limit); err != nil {
 			return false, err
@@ -163,11 +167,7 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 		if err := tx.dropOldIndex(); err != nil {
 			return false, err
 		}
-		_, err = tx.exec(`DELETE FROM event_batch WHERE (writer_id, seq) IN (
-			SELECT old.writer_id, old.seq FROM event_batch old WHERE old.recorded_at < $1
-				AND EXISTS (SELECT 1 FROM event_batch newer WHERE newer.writer_id = old.writer_id AND newer.seq > old.seq)
-			ORDER BY old.recorded_at LIMIT $2)`, micros(before), limit)
-		return true, err
+		return true, tx.purgeBatches(old, micros(before), limit)
 	})
 	if err == nil && !few {
 		more, err = s.indexForPurge(ctx)
@@ -176,6 +176,42 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 		return n, false, fmt.Errorf("purge events: %w", err)
 	}
 	return n, more, nil
+}
+
+// oldLane is a lane whose oldest batch is to be purged, and is not its newest.
+type oldLane struct{ writer, newest int64 }
+
+// lanesWithOld looks for lanes with batches that were recorded before an instant, before the gates have to wait: there are as many lanes as there were
+// starts of servers.
+func (s *Store) lanesWithOld(ctx context.Context, before int64) (old []oldLane, err error) {
+	err = s.View(ctx, func(tx *Tx) error {
+		return tx.each(`SELECT w.id, (SELECT MAX(b.seq) FROM event_batch b WHERE b.writer_id = w.id) FROM writer w
+			WHERE (SELECT b.recorded_at FROM event_batch b WHERE b.writer_id = w.id ORDER BY b.seq LIMIT 1) < $1
+				AND (SELECT MIN(b.seq) FROM event_batch b WHERE b.writer_id = w.id) < (SELECT MAX(b.seq) FROM event_batch b WHERE b.writer_id = w.id)
+			ORDER BY w.id LIMIT 64`, []any{before}, func(row scanner) error {
+			var l oldLane
+			err := row.Scan(&l.writer, &l.newest)
+			old = append(old, l)
+			return err
+		})
+	})
+	return old, err
+}
+
+// purgeBatches deletes at most so many batches of lanes, oldest first. Behind one that a clock set ahead has dated later they stay until its time has come.
+func (tx *Tx) purgeBatches(lanes []oldLane, before int64, limit int) error {
+	for _, l := range lanes {
+		gone, err := tx.exec(`DELETE FROM event_batch WHERE writer_id = $1 AND seq IN (SELECT seq FROM
+			(SELECT seq, recorded_at FROM event_batch WHERE writer_id = $1 AND seq < $2 ORDER BY seq LIMIT $3) AS oldest WHERE recorded_at < $4)`,
+			l.writer, l.newest, limit, before)
+		if err != nil {
+			return err
+		}
+		if limit -= int(gone); limit <= 0 {
+			break
+		}
+	}
+	return nil
 }
 
 // indexForPurge indexes events until few are above the mark, or for as long as that can be done now, and reports whether it did anything.

@@ -68,7 +68,7 @@ var wiped = []string{
 }
 
 // counted are the tables of what is counted from the events; the imported ones are counted anew.
-var counted = []string{"event_hour", "user_day", "people_day", "gate_seen"}
+var counted = []string{"event_hour", "user_day", "people_day", "gate_seen", "event_count_part"}
 
 // Holdings looks at what there is.
 func (tx *Tx) Holdings() (Holdings, error) {
@@ -119,11 +119,7 @@ func (im *Import) Wipe() error {
 	if err := im.holdIndex(); err != nil { // before events, as a purge does
 		return fmt.Errorf("wipe: %w", err)
 	}
-	tables := slices.Concat(wiped, counted)
-	if im.s.write != nil {
-		tables = append(tables, "event_count_part")
-	}
-	for _, table := range tables {
+	for _, table := range slices.Concat(wiped, counted) {
 		if _, err := im.exec(`DELETE FROM ` + table); err != nil {
 			return fmt.Errorf("wipe %s: %w", table, err)
 		}
