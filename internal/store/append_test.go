@@ -388,16 +388,27 @@ func TestReopening(t *testing.T) {
 
 // Behind a pooler in transaction mode the next server session may not know the lane's prepared statement.
 func TestAppendSurvivesALostStatement(t *testing.T) {
-	s := storetest.Open(t, store.Postgres)
-	mark, lane := mustMark(t, s), mustClaim(t, s)
-	mustAppend(t, s, lane, 1, batchOf(mark, "a"))
-	if err := store.ForgetStatements(t.Context(), s, lane); err != nil {
-		t.Fatal(err)
-	}
-	mustAppend(t, s, lane, 2, batchOf(mark, "b", "c"))
-	mustAppend(t, s, lane, 3, batchOf(mark, "d"))
-	if got := requestIDs(t, s); got != "abcd" {
-		t.Errorf("the log holds %q, want %q", got, "abcd")
+	for name, batches := range map[string][3][]string{
+		"one event":   {{"a"}, {"b"}, {"c", "d"}},
+		"many events": {{"a", "b"}, {"c", "d"}, {"e"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := storetest.Open(t, store.Postgres)
+			mark, lane := mustMark(t, s), mustClaim(t, s)
+			want := ""
+			for i, ids := range batches {
+				mustAppend(t, s, lane, int64(i+1), batchOf(mark, ids...))
+				want += strings.Join(ids, "")
+				if i == 0 {
+					if err := store.ForgetStatements(t.Context(), s, lane); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if got := requestIDs(t, s); got != want {
+				t.Errorf("the log holds %q, want %q", got, want)
+			}
+		})
 	}
 }
 

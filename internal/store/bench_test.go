@@ -20,10 +20,12 @@ func BenchmarkAppendBatch(b *testing.B) {
 		}
 	}
 	// What a pooler without prepared statements costs.
-	b.Run("postgres-unnamed/64", func(b *testing.B) {
-		dsn := storetest.New(b, store.Postgres).DSN
-		benchmarkAppend(b, dsn+map[bool]string{true: "&", false: "?"}[strings.Contains(dsn, "?")]+"default_query_exec_mode=exec", 64)
-	})
+	for _, size := range []int{1, 64} {
+		b.Run(fmt.Sprintf("postgres-unnamed/%d", size), func(b *testing.B) {
+			dsn := storetest.New(b, store.Postgres).DSN
+			benchmarkAppend(b, dsn+map[bool]string{true: "&", false: "?"}[strings.Contains(dsn, "?")]+"default_query_exec_mode=exec", size)
+		})
+	}
 }
 
 func benchmarkAppend(b *testing.B, dsn string, size int) {

@@ -46,7 +46,7 @@ func TestCutDuringAppend(t *testing.T) {
 			store.RestUpkeep(s) // the wire counts what everybody sends
 			successor := storetest.OpenWith(t, store.Options{Database: db.DSN})
 			mark, lane := mustMark(t, s), mustClaim(t, s)
-			mustAppend(t, s, lane, 1, batchOf(mark, "a"))
+			mustAppend(t, s, lane, 1, batchOf(mark, "a", "A")) // of many events as well: the statement is prepared
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			var made <-chan struct{}
@@ -62,9 +62,9 @@ func TestCutDuringAppend(t *testing.T) {
 			if err != nil || landed != tt.lands || (count == 2) != tt.lands {
 				t.Errorf("FenceBatch = %v, %d, %v; want landed=%v", landed, count, err, tt.lands)
 			}
-			want := "a"
+			want := "aA"
 			if tt.lands {
-				want = "abc"
+				want = "aAbc"
 			}
 			if got := requestIDs(t, successor); got != want {
 				t.Errorf("the log holds %q, want %q", got, want)

@@ -3,7 +3,7 @@ package store
 import (
 	"bytes"
 	"math"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,19 +30,39 @@ func TestEncodeAsPgx(t *testing.T) {
 			})
 		}
 		head := batchHead{writer: number.Draw(r, "writer"), seq: number.Draw(r, "seq")}
-		got := columns.encode(columns.args(head, b)[1:])
-		args := plain.args(head, b)[1:]
-		if len(got) != len(args) || len(args) != len(appendTypes) {
-			r.Fatalf("%d values and %d types for %d parameters", len(got), len(appendTypes), len(args))
+		forms := []appendForm{appendMany}
+		if len(b.Events) == 1 {
+			forms = append(forms, appendOne)
 		}
-		for i, arg := range args {
-			want, err := m.Encode(appendTypes[i], pgtype.BinaryFormatCode, arg, nil)
-			if err != nil || !bytes.Equal(got[i], want) {
-				r.Fatalf("parameter %d is % x, pgx says % x, %v", i+1, got[i], want, err)
+		for _, form := range forms {
+			got := columns.encode(columns.args(head, b)[1:], form.one)
+			args := plain.args(head, b)[1:]
+			if len(got) != len(args) || len(args) != len(form.types) {
+				r.Fatalf("%d values and %d types for %d parameters", len(got), len(form.types), len(args))
+			}
+			for i, arg := range args {
+				if form.one {
+					arg = onlyElement(arg)
+				}
+				want, err := m.Encode(form.types[i], pgtype.BinaryFormatCode, arg, nil)
+				if err != nil || got[i] == nil || !bytes.Equal(got[i], want) {
+					r.Fatalf("%s: parameter %d is % x, pgx says % x, %v", form.name, i+1, got[i], want, err)
+				}
 			}
 		}
-		if i := slices.IndexFunc(got, func(v []byte) bool { return v == nil }); i >= 0 {
-			r.Fatalf("parameter %d is NULL", i+1)
-		}
 	})
+	if strings.Contains(appendOne.sql, "unnest") || strings.Contains(appendOne.sql, "[]") {
+		t.Errorf("the statement for one event takes arrays:\n%s", appendOne.sql)
+	}
+}
+
+// onlyElement is that of a column of one event.
+func onlyElement(arg any) any {
+	switch a := arg.(type) {
+	case []int64:
+		return a[0]
+	case []string:
+		return a[0]
+	}
+	return arg
 }
