@@ -24,6 +24,7 @@ const (
 	leastEvents  = 256
 	mostEvents   = 32_768
 	manyRows     = 512
+	manyInParts  = 4096 // on SQLite, where they are written part by part
 	// How long sums are kept: those of single gates, and those of the whole site.
 	keepGateHours = 35 * 24 * time.Hour
 	keepSiteHours = 400 * 24 * time.Hour
@@ -35,7 +36,7 @@ type tally struct {
 	zone  *time.Location
 	hours map[hourKey]int64
 	days  map[int64][]int64 // users who were let in, by day, but for those who are known
-	known map[int64]idSet   // those who are written for the day already
+	known map[int64]idSet   // those who are written, or put down to be, for the day already
 	seen  map[int64]GateSeen
 }
 
@@ -55,7 +56,7 @@ type counting struct {
 	round    int64           // the last one that was seen
 	epoch    int64           // of the index over the events, which an import begins anew
 	caughtUp bool            // the last round has left nothing to be counted
-	people   map[int64]idSet // of the last days, who was written as let in: the same people pass again and again
+	people   map[int64]idSet // of the last days, who was written, or put down, as let in: the same people pass again and again
 }
 
 // rememberDays is of how many days a process remembers who was let in, and rememberedIDs bounds what it remembers of a day (1 MiB).
@@ -145,7 +146,7 @@ func (s *Store) CountEvents(ctx context.Context) (n int, more bool, err error) {
 			return true, tx.addCounts(draft)
 		})
 		if err == nil && landed {
-			c.learn(&sums, draft.rows, more)
+			c.learn(&sums, draft.rows, s.manyRows(), more)
 			c.caughtUp = !more
 			more = more || len(draft.later) > 0
 		}
@@ -156,12 +157,19 @@ func (s *Store) CountEvents(ctx context.Context) (n int, more bool, err error) {
 	return n, more, nil
 }
 
+func (s *Store) manyRows() int {
+	if s.write != nil {
+		return manyInParts
+	}
+	return manyRows
+}
+
 // learn remembers what a round has written.
-func (c *counting) learn(sums *tally, rows int, more bool) {
+func (c *counting) learn(sums *tally, rows, many int, more bool) {
 	switch {
-	case rows > 2*manyRows:
+	case rows > 2*many:
 		c.events = max(c.events/2, leastEvents)
-	case more && rows <= manyRows:
+	case more && rows <= many:
 		c.events = min(c.events*2, mostEvents)
 	}
 	if c.people == nil {

@@ -372,7 +372,7 @@ func TestCountOnce(t *testing.T) {
 				first = storetest.OpenWith(t, store.Options{Database: db.DSN})
 			}
 			mark, lane := mustMark(t, s), mustClaim(t, s)
-			mustAppend(t, s, lane, 1, batchOf(mark, "a"))
+			mustAppend(t, s, lane, 1, batchOf(mark, "a", "A")) // of as many events, so that the statement is prepared
 			countAll(t, s)
 			held, let := wire.Hold(t, func(sent []byte) bool { return bytes.Contains(sent, []byte("openway_append")) })
 			done := make(chan error, 1)
@@ -385,6 +385,10 @@ func TestCountOnce(t *testing.T) {
 			case err := <-done:
 				t.Fatalf("the append ended (%v) before its answer was held back", err)
 			}
+			var stands bool
+			if err := raw(t, db).QueryRow(`SELECT EXISTS (SELECT 1 FROM event_batch WHERE writer_id = $1 AND seq = 2)`, lane).Scan(&stands); err != nil || !stands {
+				t.Fatalf("the batch whose answer is held back stands: %v, %v", stands, err)
+			}
 			countAll(t, first)
 			countAll(t, s)
 			let()
@@ -393,8 +397,8 @@ func TestCountOnce(t *testing.T) {
 			}
 			countAll(t, s)
 			var sum int
-			if err := raw(t, db).QueryRow(`SELECT SUM(count) FROM event_hour WHERE gate_id = 0`).Scan(&sum); err != nil || sum != 3 {
-				t.Errorf("the sums say %d (%v), want 3", sum, err)
+			if err := raw(t, db).QueryRow(`SELECT SUM(count) FROM event_hour WHERE gate_id = 0`).Scan(&sum); err != nil || sum != 4 {
+				t.Errorf("the sums say %d (%v), want 4", sum, err)
 			}
 		})
 	}
@@ -460,5 +464,21 @@ func TestCountParts(t *testing.T) {
 				t.Error("CountedAt says that some wait to be counted")
 			}
 		})
+	}
+}
+
+// A round of few rows is written at once.
+func TestCountFew(t *testing.T) {
+	db := storetest.New(t, store.SQLite)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	e := allowed(mustMark(t, s), "r")
+	e.GateID, e.UserID = 1, 2
+	mustAppend(t, s, mustClaim(t, s), 1, &access.EventBatch{Policy: mustMark(t, s), Events: []*access.Event{e}})
+	if n, more, err := s.CountEvents(t.Context()); n != 1 || more || err != nil {
+		t.Errorf("CountEvents = %d, more %v, %v; want 1 and nothing left", n, more, err)
+	}
+	var sum int
+	if err := raw(t, db).QueryRow(`SELECT SUM(count) FROM event_hour`).Scan(&sum); err != nil || sum != 2 {
+		t.Errorf("the hours of the gate and of the site say %d (%v), want one each", sum, err)
 	}
 }

@@ -19,84 +19,109 @@ import (
 //
 // On SQLite nobody else writes meanwhile, and a round of 400 rows held the gates up for 3 to 7 ms, which was most of what their slowest hundredth
 // waited for. So there the transaction that says how far the round comes only puts its parts down (event_count_part), and each is written and struck
-// out in a small transaction of its own. Whoever counts next goes on where another has ended.
+// out in a small transaction of its own. Whoever counts next goes on where another has ended: the names of the fields stay as they are.
 type countPart struct {
-	Hours []hourSum  `json:"hours,omitempty"`
-	Seen  []GateSeen `json:"seen,omitempty"`
-	Day   int64      `json:"day,omitempty"`
-	Users []int64    `json:"users,omitempty"` // let in on that day
+	Hours  []hourSum   `json:"hours,omitempty"`
+	Seen   []gateSum   `json:"seen,omitempty"`
+	People []peopleSum `json:"people,omitempty"`
 }
 
 // hourSum is how many decisions of a kind a round adds to an hour of a gate.
 type hourSum struct {
-	Gate, Hour       int64
-	Decision, Reason string
-	Count            int64
+	Gate     int64  `json:"g"`
+	Hour     int64  `json:"h"`
+	Decision string `json:"d"`
+	Reason   string `json:"r"`
+	Count    int64  `json:"n"`
 }
 
-// How much goes into a part on SQLite: half a millisecond of a busy server. A user takes a quarter of the time of another row.
+// gateSum is the last decision at a gate.
+type gateSum struct {
+	Gate     int64  `json:"g"`
+	At       int64  `json:"t"` // microseconds
+	Decision string `json:"d"`
+	Reason   string `json:"r"`
+	Event    int64  `json:"e"`
+}
+
+// peopleSum are users who were let in on a day.
+type peopleSum struct {
+	Day   int64   `json:"day"`
+	Users []int64 `json:"users"`
+}
+
+// How much goes into a part on SQLite, in quarters of a row of numbers and texts, of which one takes four times as long to write as a user: half a
+// millisecond of a busy server.
 const (
-	partRows  = 3 * rowsPerStatement
-	partUsers = 4 * partRows
+	partSize = 4 * 64
+	rowSize  = 4
 )
 
 // countDraft is what a round is to write, made before its transaction begins.
 type countDraft struct {
 	lanes []countedLane
-	rows  int         // of all parts
-	now   []countPart // what is written at once
-	later []string    // what is put down, as JSON
+	rows  int // of all parts
+	parts []countPart
+	later []string // the parts as JSON, when they are put down
+
+	size int // of the last part
+	most int // of any
+}
+
+// grow makes room for so much more, at most as much as a part has, and returns the part that has it.
+func (d *countDraft) grow(size int) *countPart {
+	if len(d.parts) == 0 || d.size+size > d.most {
+		d.parts, d.size = append(d.parts, countPart{}), 0
+	}
+	d.size += size
+	return &d.parts[len(d.parts)-1]
 }
 
 // draft cuts a round into parts, in the order of the keys, so that nothing depends on chance.
 func (s *Store) draft(lanes []countedLane, t *tally) (d countDraft, err error) {
-	d.lanes, d.rows = lanes, len(t.hours)+len(t.seen)
-	mostRows, mostUsers := partRows, partUsers
+	d.lanes, d.most = lanes, partSize
 	if s.write == nil {
-		mostRows, mostUsers = math.MaxInt, math.MaxInt
+		d.most = math.MaxInt
 	}
 	keys := slices.SortedFunc(maps.Keys(t.hours), func(a, b hourKey) int {
 		return cmp.Or(cmp.Compare(a.gate, b.gate), cmp.Compare(a.hour, b.hour), cmp.Compare(a.decision, b.decision), cmp.Compare(a.reason, b.reason))
 	})
-	for some := range slices.Chunk(keys, mostRows) {
-		var p countPart
-		for _, k := range some {
-			p.Hours = append(p.Hours, hourSum{k.gate, k.hour, k.decision, k.reason, t.hours[k]})
-		}
-		d.now = append(d.now, p)
+	for _, k := range keys {
+		p := d.grow(rowSize)
+		p.Hours = append(p.Hours, hourSum{k.gate, k.hour, k.decision, k.reason, t.hours[k]})
 	}
-	for gates := range slices.Chunk(slices.Sorted(maps.Keys(t.seen)), mostRows) {
-		var p countPart
-		for _, gate := range gates {
-			p.Seen = append(p.Seen, t.seen[gate])
-		}
-		d.now = append(d.now, p)
+	for _, gate := range slices.Sorted(maps.Keys(t.seen)) {
+		g, p := t.seen[gate], d.grow(rowSize)
+		p.Seen = append(p.Seen, gateSum{gate, micros(g.At), string(g.Decision), string(g.Reason), g.EventID})
 	}
+	d.rows = len(t.hours) + len(t.seen)
 	for _, day := range slices.Sorted(maps.Keys(t.days)) {
-		for users := range slices.Chunk(t.days[day], mostUsers) {
-			d.now = append(d.now, countPart{Day: day, Users: users})
-		}
 		d.rows += len(t.days[day])
+		for users := range slices.Chunk(t.days[day], partSize) {
+			p := d.grow(len(users))
+			p.People = append(p.People, peopleSum{day, users})
+		}
 	}
-	if s.write == nil || len(d.now) == 1 {
+	if s.write == nil || len(d.parts) <= 1 {
 		return d, nil
 	}
-	for _, p := range d.now {
+	for _, p := range d.parts {
 		text, err := json.Marshal(p)
 		if err != nil {
 			return d, err
 		}
 		d.later = append(d.later, string(text))
 	}
-	d.now = nil
 	return d, nil
 }
 
 // addCounts writes what a round adds, or puts it down for addPart, with how far that comes.
 func (tx *Tx) addCounts(d countDraft) error {
-	for _, p := range d.now {
-		if err := tx.add(p); err != nil {
-			return err
+	if len(d.later) == 0 {
+		for _, p := range d.parts {
+			if err := tx.add(p); err != nil {
+				return err
+			}
 		}
 	}
 	for _, text := range d.later {
@@ -148,7 +173,7 @@ func (tx *Tx) add(p countPart) error {
 		hours = append(hours, []any{h.Gate, h.Hour, h.Decision, h.Reason, h.Count})
 	}
 	for _, g := range p.Seen {
-		seen = append(seen, []any{g.GateID, micros(g.At), string(g.Decision), string(g.Reason), g.EventID})
+		seen = append(seen, []any{g.Gate, g.At, g.Decision, g.Reason, g.Event})
 	}
 	_, err := tx.putRows(`event_hour (gate_id, hour, decision, reason, count)`,
 		`ON CONFLICT (gate_id, hour, decision, reason) DO UPDATE SET count = event_hour.count + excluded.count`, hours)
@@ -156,8 +181,10 @@ func (tx *Tx) add(p countPart) error {
 		_, err = tx.putRows(`gate_seen (gate_id, at, decision, reason, event_id)`, `ON CONFLICT (gate_id) DO UPDATE
 			SET at = excluded.at, decision = excluded.decision, reason = excluded.reason, event_id = excluded.event_id WHERE excluded.at >= gate_seen.at`, seen)
 	}
-	if err == nil {
-		err = tx.addPeople(p.Day, p.Users)
+	for _, day := range p.People {
+		if err == nil {
+			err = tx.addPeople(day.Day, day.Users)
+		}
 	}
 	return err
 }

@@ -171,16 +171,33 @@ func (x *indexReader) read(condition string, limit int) ([]access.Event, error) 
 // which so many are missing. x.at is set to the id below which it did not look.
 func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, missing int) (ids []string, err error) {
 	if x.q.sifts {
-		missing = max(missing, 200) // some will be read in vain
+		missing = max(missing, fewRows) // some will be read in vain
 	}
+	low := max(g.first, oldest)
 	lists := make([]sortedIDs, 0, len(keys)+1)
 	if x.spans != nil {
 		lists = append(lists, x.spans)
 	}
+	few := false
 	for _, k := range keys {
-		lists = append(lists, &keyList{x: x, segment: g.id, key: k})
+		l := &keyList{x: x, segment: g.id, key: k}
+		first, err := l.most(at)
+		if err != nil {
+			return nil, err
+		}
+		if first < low {
+			x.at = low - 1
+			return nil, nil
+		}
+		few = few || l.complete() && len(l.ids) <= fewRows
+		lists = append(lists, l)
 	}
-	low := max(g.first, oldest)
+	if asked := len(lists); few { // then those that are not at hand whole are not asked
+		lists = slices.DeleteFunc(lists, func(l sortedIDs) bool { k, ok := l.(*keyList); return ok && !k.complete() })
+		if len(lists) < asked {
+			missing = max(missing, fewRows)
+		}
+	}
 	for at >= low && len(ids) < min(missing, x.rows) && x.work > 0 {
 		was := at
 		for _, l := range lists {
@@ -200,6 +217,10 @@ func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, miss
 	x.at = at
 	return x.took(ids), nil
 }
+
+// fewRows is so few that reading the rows of a key costs less than looking for each of its ids in the list of another key, whose chunks lie
+// apart: a gate, and what rarely happens.
+const fewRows = 200
 
 func (x *indexReader) took(ids []string) []string {
 	x.rows -= len(ids)
@@ -222,6 +243,9 @@ type keyList struct {
 	ids     []int64         // ascending
 }
 
+// complete reports whether ids holds all that are left of the key.
+func (l *keyList) complete() bool { return l.opened && l.start.Key != l.key }
+
 func (l *keyList) most(id int64) (int64, error) {
 	for {
 		n, found := slices.BinarySearch(l.ids, id)
@@ -232,7 +256,7 @@ func (l *keyList) most(id int64) (int64, error) {
 			return l.ids[n-1], nil
 		}
 		if l.opened {
-			if l.start.Key != l.key {
+			if l.complete() {
 				return -1, nil // the chunk begins before the key's first id
 			}
 			id = min(id, l.start.ID-1)

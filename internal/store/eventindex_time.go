@@ -132,7 +132,7 @@ const (
 )
 
 // PurgeEvents deletes at most limit events that occurred before an instant (a folded one: began), those first that were recorded first, and as many
-// batches recorded before it, but never a lane's newest one. It is one small transaction; more says that others may be left.
+// batches of a few lanes recorded before it, but never a lane's newest one. It is one small transaction; more says that others may be left.
 //
 // Events are indexed before they are purged, where many are not. When that is not possible yet (on PostgreSQL, while others append much faster than the index follows),
 // those above its mark are left for a later purge.
@@ -143,8 +143,9 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 		return 0, false, fmt.Errorf("purge events: %d at a time", limit)
 	}
 	few := true // events are above the mark
-	var old []oldLane
-	if old, err = s.lanesWithOld(ctx, micros(before)); err != nil {
+	var lanes []int64
+	err = s.View(ctx, func(tx *Tx) (err error) { lanes, err = tx.lanesWithOld(micros(before)); return err })
+	if err != nil {
 		return 0, false, fmt.Errorf("purge events: %w", err)
 	}
 	err = s.atDeskThatIs(ctx, lazy, func(tx *Tx) (bool, error) {
@@ -167,7 +168,7 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 		if err := tx.dropOldIndex(); err != nil {
 			return false, err
 		}
-		return true, tx.purgeBatches(old, micros(before), limit)
+		return true, tx.purgeBatches(lanes, micros(before), limit)
 	})
 	if err == nil && !few {
 		more, err = s.indexForPurge(ctx)
@@ -178,32 +179,29 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 	return n, more, nil
 }
 
-// oldLane is a lane whose oldest batch is to be purged, and is not its newest.
-type oldLane struct{ writer, newest int64 }
+// lanesPurged is of how many lanes a purge deletes batches at a time.
+const lanesPurged = 8
 
-// lanesWithOld looks for lanes with batches that were recorded before an instant, before the gates have to wait: there are as many lanes as there were
-// starts of servers.
-func (s *Store) lanesWithOld(ctx context.Context, before int64) (old []oldLane, err error) {
-	err = s.View(ctx, func(tx *Tx) error {
-		return tx.each(`SELECT w.id, (SELECT MAX(b.seq) FROM event_batch b WHERE b.writer_id = w.id) FROM writer w
-			WHERE (SELECT b.recorded_at FROM event_batch b WHERE b.writer_id = w.id ORDER BY b.seq LIMIT 1) < $1
-				AND (SELECT MIN(b.seq) FROM event_batch b WHERE b.writer_id = w.id) < (SELECT MAX(b.seq) FROM event_batch b WHERE b.writer_id = w.id)
-			ORDER BY w.id LIMIT 64`, []any{before}, func(row scanner) error {
-			var l oldLane
-			err := row.Scan(&l.writer, &l.newest)
-			old = append(old, l)
-			return err
-		})
+// lanesWithOld looks for lanes with batches that were recorded before an instant, beside their newest. There are as many lanes as there were starts of
+// servers, so this is asked before the gates have to wait.
+func (tx *Tx) lanesWithOld(before int64) ([]int64, error) {
+	var lanes []int64
+	err := tx.each(`SELECT w.id FROM writer w WHERE (SELECT b.recorded_at FROM event_batch b WHERE b.writer_id = w.id ORDER BY b.seq LIMIT 1) < $1
+		AND EXISTS (SELECT 1 FROM event_batch b WHERE b.writer_id = w.id ORDER BY b.seq LIMIT 1 OFFSET 1) ORDER BY w.id LIMIT $2`, []any{before, lanesPurged}, func(row scanner) error {
+		var id int64
+		err := row.Scan(&id)
+		lanes = append(lanes, id)
+		return err
 	})
-	return old, err
+	return lanes, err
 }
 
 // purgeBatches deletes at most so many batches of lanes, oldest first. Behind one that a clock set ahead has dated later they stay until its time has come.
-func (tx *Tx) purgeBatches(lanes []oldLane, before int64, limit int) error {
-	for _, l := range lanes {
+func (tx *Tx) purgeBatches(lanes []int64, before int64, limit int) error {
+	for _, lane := range lanes {
 		gone, err := tx.exec(`DELETE FROM event_batch WHERE writer_id = $1 AND seq IN (SELECT seq FROM
-			(SELECT seq, recorded_at FROM event_batch WHERE writer_id = $1 AND seq < $2 ORDER BY seq LIMIT $3) AS oldest WHERE recorded_at < $4)`,
-			l.writer, l.newest, limit, before)
+			(SELECT seq, recorded_at FROM event_batch WHERE writer_id = $1 AND seq < (SELECT MAX(seq) FROM event_batch WHERE writer_id = $1) ORDER BY seq LIMIT $2) AS oldest
+			WHERE recorded_at < $3)`, lane, limit, before)
 		if err != nil {
 			return err
 		}

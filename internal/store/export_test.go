@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"math"
 	"os"
 	"time"
 
@@ -100,6 +102,15 @@ func SetIndexPatience(s *Store, d time.Duration) {
 
 // RestUpkeep keeps a store that has no lane yet from working on the index by itself.
 func RestUpkeep(s *Store) { s.upkeep.once.Do(func() {}) }
+
+// LanesWithOld asks as a purge does that finds something.
+func LanesWithOld(tx *Tx) error {
+	lanes, err := tx.lanesWithOld(math.MaxInt64)
+	if err == nil && len(lanes) == 0 {
+		err = errors.New("no lane has old batches")
+	}
+	return err
+}
 
 // InsertEvent inserts an event with its id, as an import does.
 func InsertEvent(tx *Tx, e *access.Event) error {

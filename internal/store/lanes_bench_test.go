@@ -65,8 +65,8 @@ func BenchmarkLog(b *testing.B) {
 		b.Run(engine+"/count", func(b *testing.B) {
 			counted := 0
 			for b.Loop() {
-				k, _, err := s.CountEvents(b.Context())
-				if err != nil || k == 0 {
+				k, more, err := s.CountEvents(b.Context())
+				if err != nil || k == 0 && !more {
 					b.Fatal(k, err, "too few events: give more by -events")
 				}
 				counted += k
