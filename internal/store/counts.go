@@ -24,7 +24,7 @@ const (
 	leastEvents  = 256
 	mostEvents   = 32_768
 	manyRows     = 512
-	manyInParts  = 4096 // on SQLite, where they are written part by part
+	manyInParts  = 2048 // on SQLite, where they are written part by part
 	// How long sums are kept: those of single gates, and those of the whole site.
 	keepGateHours = 35 * 24 * time.Hour
 	keepSiteHours = 400 * 24 * time.Hour
