@@ -19,11 +19,11 @@ import (
 
 const (
 	// countBatches bounds what one round reads, together with the number of events, which follows from what the rounds before have written
-	// (see counting): between leastEvents and mostEvents. manyRows is how many rows a round writes, about, however many events it counts.
+	// (see counting): between leastEvents and mostEvents. manyAtOnce is how many rows a round writes, about, however many events it counts.
 	countBatches = 2048
 	leastEvents  = 256
 	mostEvents   = 32_768
-	manyRows     = 512
+	manyAtOnce   = 512
 	manyInParts  = 2048 // on SQLite, where they are written part by part
 	// How long sums are kept: those of single gates, and those of the whole site.
 	keepGateHours = 35 * 24 * time.Hour
@@ -161,7 +161,7 @@ func (s *Store) manyRows() int {
 	if s.write != nil {
 		return manyInParts
 	}
-	return manyRows
+	return manyAtOnce
 }
 
 // learn remembers what a round has written.

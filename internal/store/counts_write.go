@@ -97,7 +97,7 @@ func (s *Store) draft(lanes []countedLane, t *tally) (d countDraft, err error) {
 	d.rows = len(t.hours) + len(t.seen)
 	for _, day := range slices.Sorted(maps.Keys(t.days)) {
 		d.rows += len(t.days[day])
-		for users := range slices.Chunk(t.days[day], partSize) {
+		for users := range slices.Chunk(t.days[day], d.most) {
 			p := d.grow(len(users))
 			p.People = append(p.People, peopleSum{day, users})
 		}

@@ -167,7 +167,7 @@ func (x *indexReader) read(condition string, limit int) ([]access.Event, error) 
 	return scanEvents(x.tx.QueryContext(x.ctx, q.text(selectEvent), q.args...))
 }
 
-// candidates lists ids of a segment, at most at and at least oldest, that bear all keys, newest first: enough of them for a page of
+// candidates lists ids of a segment, at most at and at least oldest, that bear all keys (or, of few, one), newest first: enough of them for a page of
 // which so many are missing. x.at is set to the id below which it did not look.
 func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, missing int) (ids []string, err error) {
 	if x.q.sifts {
@@ -178,27 +178,29 @@ func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, miss
 	if x.spans != nil {
 		lists = append(lists, x.spans)
 	}
-	few := false
+	var short *keyList
 	for _, k := range keys {
 		l := &keyList{x: x, segment: g.id, key: k}
-		first, err := l.most(at)
-		if err != nil {
+		if at, err = l.most(at); err != nil {
 			return nil, err
 		}
-		if first < low {
+		if at < low {
 			x.at = low - 1
 			return nil, nil
 		}
-		few = few || l.complete() && len(l.ids) <= fewRows
+		if l.complete() && len(l.ids) <= fewRows && (short == nil || len(l.ids) < len(short.ids)) {
+			short = l
+		}
 		lists = append(lists, l)
 	}
-	if asked := len(lists); few { // then those that are not at hand whole are not asked
-		lists = slices.DeleteFunc(lists, func(l sortedIDs) bool { k, ok := l.(*keyList); return ok && !k.complete() })
+	if asked := len(lists); short != nil { // then those that are not at hand as far down are not asked
+		lists = slices.DeleteFunc(lists, func(l sortedIDs) bool { k, ok := l.(*keyList); return ok && !k.complete() && k.start.ID > short.ids[0] })
 		if len(lists) < asked {
 			missing = max(missing, fewRows)
 		}
 	}
-	for at >= low && len(ids) < min(missing, x.rows) && x.work > 0 {
+	// At least once, so that each call comes further whatever it has cost to begin.
+	for first := true; first || at >= low && len(ids) < min(missing, x.rows) && x.work > 0; first = false {
 		was := at
 		for _, l := range lists {
 			if at, err = l.most(at); err != nil {
@@ -219,7 +221,7 @@ func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, miss
 }
 
 // fewRows is so few that reading the rows of a key costs less than looking for each of its ids in the list of another key, whose chunks lie
-// apart: a gate, and what rarely happens.
+// apart: a gate, and what rarely happens. So many are read at a time as well where some are read in vain.
 const fewRows = 200
 
 func (x *indexReader) took(ids []string) []string {

@@ -168,6 +168,7 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 		if err := tx.dropOldIndex(); err != nil {
 			return false, err
 		}
+		more = more || len(lanes) == lanesPurged
 		return true, tx.purgeBatches(lanes, micros(before), limit)
 	})
 	if err == nil && !few {
@@ -196,7 +197,7 @@ func (tx *Tx) lanesWithOld(before int64) ([]int64, error) {
 	return lanes, err
 }
 
-// purgeBatches deletes at most so many batches of lanes, oldest first. Behind one that a clock set ahead has dated later they stay until its time has come.
+// purgeBatches deletes at most so many batches of lanes, oldest first. A lane whose oldest a clock set ahead has dated later is left until that time.
 func (tx *Tx) purgeBatches(lanes []int64, before int64, limit int) error {
 	for _, lane := range lanes {
 		gone, err := tx.exec(`DELETE FROM event_batch WHERE writer_id = $1 AND seq IN (SELECT seq FROM

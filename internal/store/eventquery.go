@@ -51,7 +51,7 @@ func (s *Store) Events(ctx context.Context, f access.EventFilter) (events []acce
 // EventPage lists events as Events does, but looks at no more than 20,000 of them in one go, however many there are and whatever the filter is.
 //
 // What it looks at: with a gate, user, device, request id, or a kind, outcome or reason other than those of nearly every event (decision, ALLOW, OK), only
-// events that bear all of these. With a time range only what was recorded when events of that range were. Without any of these all events.
+// events that bear all of these, or one that few bear. With a time range only what was recorded when events of that range were. Without any of these all events.
 func (s *Store) EventPage(ctx context.Context, f access.EventFilter) (EventPage, error) {
 	p, err := s.eventPage(ctx, f)
 	if err != nil {
