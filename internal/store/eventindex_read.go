@@ -174,10 +174,7 @@ func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, miss
 		missing = max(missing, fewRows) // some will be read in vain
 	}
 	low := max(g.first, oldest)
-	lists := make([]sortedIDs, 0, len(keys)+1)
-	if x.spans != nil {
-		lists = append(lists, x.spans)
-	}
+	own := make([]*keyList, 0, len(keys))
 	var short *keyList
 	for _, k := range keys {
 		l := &keyList{x: x, segment: g.id, key: k}
@@ -191,13 +188,18 @@ func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, miss
 		if l.complete() && len(l.ids) <= fewRows && (short == nil || len(l.ids) < len(short.ids)) {
 			short = l
 		}
-		lists = append(lists, l)
+		own = append(own, l)
 	}
-	if asked := len(lists); short != nil { // then those that are not at hand as far down are not asked
-		lists = slices.DeleteFunc(lists, func(l sortedIDs) bool { k, ok := l.(*keyList); return ok && !k.complete() && k.start.ID > short.ids[0] })
-		if len(lists) < asked {
+	lists := make([]sortedIDs, 0, len(keys)+1)
+	if x.spans != nil {
+		lists = append(lists, x.spans)
+	}
+	for _, l := range own {
+		if short != nil && !l.complete() && l.start.ID > short.ids[0] { // not at hand as far down: it is not asked
 			missing = max(missing, fewRows)
+			continue
 		}
+		lists = append(lists, l)
 	}
 	// At least once, so that each call comes further whatever it has cost to begin.
 	for first := true; first || at >= low && len(ids) < min(missing, x.rows) && x.work > 0; first = false {

@@ -88,7 +88,15 @@ func (c *eventColumns) encode(parameters []any, one bool) [][]byte {
 	c.wire, c.values = c.wire[:0], c.values[:0]
 	number := func(n int) { c.wire = binary.BigEndian.AppendUint32(c.wire, uint32(n)) }
 	array := func(element, n int) { // of one dimension, without NULL, counted from 1
+		if one {
+			return
+		}
 		for _, n := range [...]int{1, 0, element, n, 1} {
+			number(n)
+		}
+	}
+	length := func(n int) { // of an element
+		if !one {
 			number(n)
 		}
 	}
@@ -98,23 +106,15 @@ func (c *eventColumns) encode(parameters []any, one bool) [][]byte {
 		case int64:
 			c.wire = binary.BigEndian.AppendUint64(c.wire, uint64(p))
 		case []int64:
-			if !one {
-				array(pgtype.Int8OID, len(p))
-			}
+			array(pgtype.Int8OID, len(p))
 			for _, v := range p {
-				if !one {
-					number(8)
-				}
+				length(8)
 				c.wire = binary.BigEndian.AppendUint64(c.wire, uint64(v))
 			}
 		case []string:
-			if !one {
-				array(pgtype.TextOID, len(p))
-			}
+			array(pgtype.TextOID, len(p))
 			for _, v := range p {
-				if !one {
-					number(len(v))
-				}
+				length(len(v))
 				c.wire = append(c.wire, v...)
 			}
 		}
