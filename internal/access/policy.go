@@ -46,8 +46,8 @@ type PolicyCredential struct {
 	ValidUntil  int64
 }
 
-// PolicySink is told a whole policy, row by row: first the site, then the gates, the users, the memberships (ordered by user),
-// the permissions, the credentials.
+// PolicySink is told a whole policy, row by row: first the site, then the gates, the users, the permissions, the credentials; and at any time, from another
+// goroutine perhaps, the memberships, ordered by user.
 type PolicySink interface {
 	Site(PolicySite)
 	Gate(PolicyGate)

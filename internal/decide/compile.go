@@ -8,7 +8,8 @@ import (
 )
 
 // Builder compiles a policy that it is told row by row. It implements access.PolicySink, which says in what order; rows in any other
-// order, and rows that name things which are not (yet) told, are fine too. Each object is told once. Ids are positive.
+// order, and rows that name things which are not (yet) told, are fine too. Each object is told once. Ids are positive. One goroutine may tell memberships
+// while another tells all else, unless users bring groups of their own.
 type Builder struct {
 	idleDays    int
 	site        access.PolicySite

@@ -167,6 +167,7 @@ type policy struct {
 	Users       map[int64]access.PolicyUser
 	Permissions map[int64]access.PolicyPermission
 	Credentials map[int64]access.PolicyCredential
+	Members     map[int64][]int64 // until load has given them to the users
 }
 
 func (p *policy) Site(s access.PolicySite)             { p.OfSite = s }
@@ -176,9 +177,7 @@ func (p *policy) Permission(q access.PolicyPermission) { p.Permissions[q.ID] = q
 func (p *policy) Credential(c access.PolicyCredential) { p.Credentials[c.ID] = c }
 
 func (p *policy) Member(userID, groupID int64) {
-	u := p.Users[userID]
-	u.Groups = append(u.Groups, groupID)
-	p.Users[userID] = u
+	p.Members[userID] = append(p.Members[userID], groupID) // beside all else: load gives them to the users
 }
 
 func (p *policy) apply(d access.PolicyDelta) {
@@ -217,12 +216,19 @@ func (d *desk) load() *policy {
 	p := &policy{
 		Gates: map[int64]access.PolicyGate{}, Users: map[int64]access.PolicyUser{},
 		Permissions: map[int64]access.PolicyPermission{}, Credentials: map[int64]access.PolicyCredential{},
+		Members: map[int64][]int64{},
 	}
 	mark, err := d.s.LoadPolicy(d.t.Context(), p)
 	if err != nil {
 		d.t.Fatalf("load the policy: %v", err)
 	}
 	p.Mark = mark
+	for id, groups := range p.Members {
+		u := p.Users[id]
+		u.Groups = groups
+		p.Users[id] = u
+	}
+	p.Members = nil
 	return p
 }
 

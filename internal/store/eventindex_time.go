@@ -172,7 +172,9 @@ func (s *Store) PurgeEvents(ctx context.Context, before time.Time, limit int) (n
 		return true, tx.purgeBatches(lanes, micros(before), limit)
 	})
 	if err == nil && !few {
-		more, err = s.indexForPurge(ctx)
+		var indexed bool
+		indexed, err = s.indexForPurge(ctx)
+		more = more || indexed
 	}
 	if err != nil {
 		return n, false, fmt.Errorf("purge events: %w", err)

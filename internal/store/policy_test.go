@@ -2,10 +2,12 @@ package store_test
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -22,21 +24,25 @@ type policy struct {
 	Users       map[int64]access.PolicyUser
 	Permissions map[int64]access.PolicyPermission
 	Credentials map[int64]access.PolicyCredential
-	last        string // what it was told last, to hold the order
-	disorder    string
+
+	last       string // what it was told last, to hold the order
+	lastMember int64
+	members    map[int64][]int64 // until join
+	disorder   [2]string         // of objects, and of memberships
 }
 
 func newPolicy() *policy {
 	return &policy{
 		Gates: map[int64]access.PolicyGate{}, Users: map[int64]access.PolicyUser{},
 		Permissions: map[int64]access.PolicyPermission{}, Credentials: map[int64]access.PolicyCredential{},
+		members: map[int64][]int64{},
 	}
 }
 
 func (p *policy) told(what string) {
-	order := []string{"", "site", "gate", "user", "member", "permission", "credential"}
+	order := []string{"", "site", "gate", "user", "permission", "credential"}
 	if slices.Index(order, what) < slices.Index(order, p.last) {
-		p.disorder = what + " after " + p.last
+		p.disorder[0] = what + " after " + p.last
 	}
 	p.last = what
 }
@@ -54,15 +60,31 @@ func (p *policy) Credential(c access.PolicyCredential) {
 	p.Credentials[c.ID] = c
 }
 
+// Member may be told beside all else.
 func (p *policy) Member(userID, groupID int64) {
-	p.told("member")
-	u, ok := p.Users[userID]
-	if !ok {
-		p.disorder = fmt.Sprintf("member %d of group %d is no user", userID, groupID)
-		return
+	if userID < p.lastMember {
+		p.disorder[1] = fmt.Sprintf("a group of user %d after one of user %d", userID, p.lastMember)
 	}
-	u.Groups = append(u.Groups, groupID)
-	p.Users[userID] = u
+	p.lastMember = userID
+	p.members[userID] = append(p.members[userID], groupID)
+}
+
+// join gives each user the groups that were told.
+func (p *policy) join() error {
+	for id, groups := range p.members {
+		u, ok := p.Users[id]
+		if !ok {
+			return fmt.Errorf("user %d, who is none, is in groups %v", id, groups)
+		}
+		slices.Sort(groups) // they are told in any order
+		u.Groups = groups
+		p.Users[id] = u
+	}
+	if said := p.disorder[0] + p.disorder[1]; said != "" {
+		return errors.New(said)
+	}
+	p.last, p.lastMember, p.members = "", 0, nil
+	return nil
 }
 
 // apply changes p as a replica would.
@@ -92,12 +114,8 @@ func mustLoad(t *testing.T, s *store.Store) (*policy, access.PolicyMark) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.disorder != "" {
-		t.Errorf("LoadPolicy told %s", p.disorder)
-	}
-	p.last = ""
-	for _, u := range p.Users { // a user's groups are told in any order
-		slices.Sort(u.Groups)
+	if err := p.join(); err != nil {
+		t.Errorf("LoadPolicy told %v", err)
 	}
 	return p, mark
 }
@@ -261,6 +279,48 @@ func TestPolicyChangesEqualLoading(t *testing.T) {
 		}
 		if delta, err := replica.PolicyChanges(t.Context(), mark); err != nil || gocmp.Diff(access.PolicyDelta{Mark: mark}, delta) != "" {
 			t.Errorf("PolicyChanges since the newest mark = %+v, %v; want nothing", delta, err)
+		}
+	})
+}
+
+// Two connections read a policy: what they tell together is of one instant, whatever is committed meanwhile. Each change here makes a user who is in a group.
+func TestLoadPolicyBesideChanges(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ storetest.Database, desk, replica *store.Store) {
+		e := &edits{rnd: rand.New(rand.NewPCG(3, 3))}
+		mustDo(t, desk, e.newGroup)
+		users := 0
+		more := func(tx *store.Tx) error {
+			if err := e.newUser(tx); err != nil {
+				return err
+			}
+			_, err := tx.AddMember(e.groups[0], e.users[users])
+			users++
+			return err
+		}
+		mustDo(t, desk, more)
+		ctx, stop := context.WithCancel(t.Context())
+		var changing sync.WaitGroup
+		defer changing.Wait()
+		defer stop()
+		changing.Go(func() {
+			defer stop()
+			for ctx.Err() == nil {
+				if _, _, err := desk.Change(t.Context(), anybody, more); err != nil {
+					t.Errorf("Change: %v", err)
+					return
+				}
+			}
+		})
+		for moved, last := 0, (access.PolicyMark{}); moved < 100 && ctx.Err() == nil; {
+			p, mark := mustLoad(t, replica)
+			if mark != last {
+				moved, last = moved+1, mark
+			}
+			for id, u := range p.Users {
+				if len(u.Groups) != 1 {
+					t.Fatalf("user %d is in groups %v at policy %d, want one", id, u.Groups, mark.Version)
+				}
+			}
 		}
 	})
 }
