@@ -88,28 +88,40 @@ func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQu
 			}
 		}
 		for at >= max(g.first, oldest) {
-			ids, err := x.candidates(g, keys, at, oldest, q.limit-len(p.Events))
-			if err != nil {
+			if err := x.candidates(g, keys, at, oldest, q.limit-len(p.Events)); err != nil {
 				return p, err
 			}
 			at = x.at
-			if len(ids) > 0 {
-				found, err := x.read(" AND id IN ("+strings.Join(ids, ", ")+")", q.limit-len(p.Events))
-				if err != nil {
+			spent := x.rows <= 0 || x.work <= 0
+			if len(x.ids) >= x.wanted || spent {
+				if err := x.readFound(&p); err != nil || p.Next != 0 {
 					return p, err
 				}
-				if p.Events = append(p.Events, found...); len(p.Events) >= q.limit {
-					p.Next = p.Events[len(p.Events)-1].ID
-					return p, nil
-				}
 			}
-			if x.rows <= 0 || x.work <= 0 {
+			if spent {
 				p.Next = at + 1
 				return p, nil
 			}
 		}
 	}
-	return p, nil
+	err = x.readFound(&p)
+	return p, err
+}
+
+// readFound adds the events of ids to a page, which is full if it has a Next then.
+func (x *indexReader) readFound(p *EventPage) error {
+	if len(x.ids) == 0 {
+		return nil
+	}
+	found, err := x.read(" AND id IN ("+strings.Join(x.ids, ", ")+")", x.q.limit-len(p.Events))
+	if err != nil {
+		return err
+	}
+	x.ids = x.ids[:0]
+	if p.Events = append(p.Events, found...); len(p.Events) >= x.q.limit {
+		p.Next = p.Events[len(p.Events)-1].ID
+	}
+	return nil
 }
 
 // postingsPerRow is how many postings may be read for each row that may: they cost so much less.
@@ -125,10 +137,12 @@ type indexReader struct {
 
 	ahead map[keyOfSegment]*posting.Chunk // what readAhead has read; nil: the segment has nothing up to there
 
-	spans *spanList // nil: any time will do
-	at    int64     // candidates has looked at all ids above
-	rows  int       // how many may still be read
-	work  int       // how many postings
+	spans  *spanList // nil: any time will do
+	ids    []string  // of events that are to be read, newest first: of several segments at once, where each has few
+	wanted int       // so many are worth reading
+	at     int64     // candidates has looked at all ids above
+	rows   int       // how many may still be read
+	work   int       // how many postings
 }
 
 // ofSpans adds events of the range of time to a page, from an id downwards.
@@ -167,11 +181,12 @@ func (x *indexReader) read(condition string, limit int) ([]access.Event, error) 
 	return scanEvents(x.tx.QueryContext(x.ctx, q.text(selectEvent), q.args...))
 }
 
-// candidates lists ids of a segment, at most at and at least oldest, that bear all keys (or, of few, one), newest first: enough of them for a page of
+// candidates adds ids of a segment to x.ids, at most at and at least oldest, that bear all keys (or, of few, one), newest first: enough of them for a page of
 // which so many are missing. x.at is set to the id below which it did not look.
-func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, missing int) (ids []string, err error) {
+func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, missing int) (err error) {
+	x.wanted = missing
 	if x.q.sifts {
-		missing = max(missing, fewRows) // some will be read in vain
+		x.wanted = max(missing, fewRows) // some will be read in vain
 	}
 	low := max(g.first, oldest)
 	own := make([]*keyList, 0, len(keys))
@@ -179,11 +194,11 @@ func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, miss
 	for _, k := range keys {
 		l := &keyList{x: x, segment: g.id, key: k}
 		if at, err = l.most(at); err != nil {
-			return nil, err
+			return err
 		}
 		if at < low {
 			x.at = low - 1
-			return nil, nil
+			return nil
 		}
 		if l.complete() && len(l.ids) <= fewRows && (short == nil || len(l.ids) < len(short.ids)) {
 			short = l
@@ -196,40 +211,36 @@ func (x *indexReader) candidates(g segment, keys []int64, at, oldest int64, miss
 	}
 	for _, l := range own {
 		if short != nil && !l.complete() && l.start.ID > short.ids[0] { // not at hand as far down: it is not asked
-			missing = max(missing, fewRows)
+			x.wanted = max(missing, fewRows)
 			continue
 		}
 		lists = append(lists, l)
 	}
 	// At least once, so that each call comes further whatever it has cost to begin.
-	for first := true; first || at >= low && len(ids) < min(missing, x.rows) && x.work > 0; first = false {
+	for first := true; first || at >= low && len(x.ids) < x.wanted && x.rows > 0 && x.work > 0; first = false {
 		was := at
 		for _, l := range lists {
 			if at, err = l.most(at); err != nil {
-				return nil, err
+				return err
 			}
 			if at < low {
 				x.at = low - 1
-				return x.took(ids), nil
+				return nil
 			}
 		}
 		if at == was { // all agree
-			ids = append(ids, strconv.FormatInt(at, 10))
+			x.ids = append(x.ids, strconv.FormatInt(at, 10))
+			x.rows--
 			at--
 		}
 	}
 	x.at = at
-	return x.took(ids), nil
+	return nil
 }
 
 // fewRows is so few that reading the rows of a key costs less than looking for each of its ids in the list of another key, whose chunks lie
 // apart: a gate, and what rarely happens. So many are read at a time as well where some are read in vain.
 const fewRows = 200
-
-func (x *indexReader) took(ids []string) []string {
-	x.rows -= len(ids)
-	return ids
-}
 
 // sortedIDs is a list of ids that is walked downwards.
 type sortedIDs interface {
