@@ -177,7 +177,7 @@ func (p *policy) Permission(q access.PolicyPermission) { p.Permissions[q.ID] = q
 func (p *policy) Credential(c access.PolicyCredential) { p.Credentials[c.ID] = c }
 
 func (p *policy) Member(userID, groupID int64) {
-	p.Members[userID] = append(p.Members[userID], groupID) // beside all else: load gives them to the users
+	p.Members[userID] = append(p.Members[userID], groupID)
 }
 
 func (p *policy) apply(d access.PolicyDelta) {
@@ -224,9 +224,10 @@ func (d *desk) load() *policy {
 	}
 	p.Mark = mark
 	for id, groups := range p.Members {
-		u := p.Users[id]
-		u.Groups = groups
-		p.Users[id] = u
+		if u, ok := p.Users[id]; ok {
+			u.Groups = groups
+			p.Users[id] = u
+		}
 	}
 	p.Members = nil
 	return p

@@ -44,14 +44,10 @@ func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQu
 				return p, err
 			}
 		}
-		if p.Events, err = x.read(" AND id > "+strconv.FormatInt(low, 10)+" AND id <= "+strconv.FormatInt(at, 10), q.limit); err != nil {
+		if err := x.add(&p, " AND id > "+strconv.FormatInt(low, 10)+" AND id <= "+strconv.FormatInt(at, 10)); err != nil || p.Next != 0 {
 			return p, err
 		}
-		switch {
-		case len(p.Events) == q.limit:
-			p.Next = p.Events[q.limit-1].ID
-			return p, nil
-		case low > mark:
+		if low > mark {
 			p.Next = low + 1
 			return p, nil
 		}
@@ -94,7 +90,7 @@ func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQu
 			at = x.at
 			spent := x.rows <= 0 || x.work <= 0
 			if len(x.ids) >= x.wanted || spent {
-				if err := x.readFound(&p); err != nil || p.Next != 0 {
+				if err := x.addFound(&p); err != nil || p.Next != 0 {
 					return p, err
 				}
 			}
@@ -104,20 +100,29 @@ func (s *Store) pageByIndex(ctx context.Context, f access.EventFilter, q *pageQu
 			}
 		}
 	}
-	err = x.readFound(&p)
+	err = x.addFound(&p)
 	return p, err
 }
 
-// readFound adds the events of ids to a page, which is full if it has a Next then.
-func (x *indexReader) readFound(p *EventPage) error {
+// addFound adds the events of ids to a page.
+func (x *indexReader) addFound(p *EventPage) error {
 	if len(x.ids) == 0 {
 		return nil
 	}
-	found, err := x.read(" AND id IN ("+strings.Join(x.ids, ", ")+")", x.q.limit-len(p.Events))
+	ids := strings.Join(x.ids, ", ")
+	x.ids = x.ids[:0]
+	return x.add(p, " AND id IN ("+ids+")")
+}
+
+// add adds events that pass the filter and a further condition to a page, which is full if it has a Next then.
+func (x *indexReader) add(p *EventPage, condition string) error {
+	q := x.q.listQuery
+	q.limit = x.q.limit - len(p.Events)
+	q.where = append(slices.Clone(q.where), "1 = 1"+condition)
+	found, err := scanEvents(x.tx.QueryContext(x.ctx, q.text(selectEvent), q.args...))
 	if err != nil {
 		return err
 	}
-	x.ids = x.ids[:0]
 	if p.Events = append(p.Events, found...); len(p.Events) >= x.q.limit {
 		p.Next = p.Events[len(p.Events)-1].ID
 	}
@@ -139,7 +144,7 @@ type indexReader struct {
 
 	spans  *spanList // nil: any time will do
 	ids    []string  // of events that are to be read, newest first: of several segments at once, where each has few
-	wanted int       // so many are worth reading
+	wanted int       // when ids has so many they are read
 	at     int64     // candidates has looked at all ids above
 	rows   int       // how many may still be read
 	work   int       // how many postings
@@ -155,13 +160,8 @@ func (x *indexReader) ofSpans(ctx context.Context, p *EventPage, at, oldest int6
 			return err
 		}
 		low := max(x.spans.first, oldest, at-int64(x.rows)+1)
-		found, err := x.read(" AND id >= "+strconv.FormatInt(low, 10)+" AND id <= "+strconv.FormatInt(at, 10), x.q.limit-len(p.Events))
-		if err != nil {
+		if err := x.add(p, " AND id >= "+strconv.FormatInt(low, 10)+" AND id <= "+strconv.FormatInt(at, 10)); err != nil || p.Next != 0 {
 			return err
-		}
-		if p.Events = append(p.Events, found...); len(p.Events) >= x.q.limit {
-			p.Next = p.Events[len(p.Events)-1].ID
-			return nil
 		}
 		x.rows -= int(at - low + 1)
 		at = low - 1
@@ -171,14 +171,6 @@ func (x *indexReader) ofSpans(ctx context.Context, p *EventPage, at, oldest int6
 		}
 	}
 	return nil
-}
-
-// read reads the events that pass the filter and a further condition.
-func (x *indexReader) read(condition string, limit int) ([]access.Event, error) {
-	q := x.q.listQuery
-	q.limit = limit
-	q.where = append(slices.Clone(q.where), "1 = 1"+condition)
-	return scanEvents(x.tx.QueryContext(x.ctx, q.text(selectEvent), q.args...))
 }
 
 // candidates adds ids of a segment to x.ids, at most at and at least oldest, that bear all keys (or, of few, one), newest first: enough of them for a page of

@@ -1,14 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
+	"time"
 
 	"github.com/openway-access/openway/internal/access"
 )
@@ -26,10 +27,9 @@ const (
 	selectPolicyGate   = `SELECT id, code, COALESCE(release_ms, 0) FROM gate WHERE deleted_at IS NULL`
 	selectPolicyUser   = `SELECT id, is_active FROM users WHERE deleted_at IS NULL`
 	selectPolicyMember = `SELECT m.user_id, m.group_id FROM membership m JOIN users u ON u.id = m.user_id WHERE u.deleted_at IS NULL`
-	// A row for each user, not for each membership: handing rows over is what reading a great site is slow by. Deleted users are told apart at the end: SQLite
-	// would write the groups of all to a table of its own for a join.
-	selectPolicyMembers = `SELECT user_id, string_agg(CAST(group_id AS TEXT), ' ') FROM membership
-		GROUP BY user_id HAVING user_id NOT IN (SELECT id FROM users WHERE deleted_at IS NOT NULL) ORDER BY user_id`
+	// A row for each user, not for each membership: handing rows over is what reading a great site is slow by. Those of deleted users are told as well: a
+	// join would cost as much again.
+	selectPolicyMembers    = `SELECT user_id, string_agg(CAST(group_id AS TEXT), ' ') FROM membership GROUP BY user_id ORDER BY user_id`
 	selectPolicyPermission = `SELECT id, gate_id, COALESCE(user_id, 0), COALESCE(group_id, 0), allow, COALESCE(valid_from, 0), COALESCE(valid_until, 0)
 		FROM permission WHERE deleted_at IS NULL`
 	selectPolicyCredential = `SELECT id, user_id, COALESCE(device_id, 0), lookup, state = 'inactive', idle_expires, last_used_day, COALESCE(valid_from, 0), COALESCE(valid_until, 0)
@@ -46,26 +46,39 @@ func (s *Store) PolicyMark(ctx context.Context) (access.PolicyMark, error) {
 	return m, nil
 }
 
+// secondReader is how long LoadPolicy waits for a second connection: all may be in use.
+const secondReader = time.Second
+
 // LoadPolicy tells sink the whole policy, as PolicySink names it, as of one instant, and returns the mark of that policy. After an error the sink holds
-// a part only. A second connection reads the memberships, which are most of a great site, so that it starts sooner.
+// a part only. A second connection reads the memberships, which are most of a great site, where one is to be had and sees the same policy.
 func (s *Store) LoadPolicy(ctx context.Context, sink access.PolicySink) (mark access.PolicyMark, err error) {
-	ctx, done := context.WithCancel(ctx)
-	defer done()
-	both, ctx := errgroup.WithContext(ctx) // so that one who fails ends the other
 	err = s.View(ctx, func(tx *Tx) error {
 		mark = tx.Mark
-		if s.opt.Readers == 1 || !s.twoReaders.TryLock() {
+		if s.opt.Readers == 1 { // it is in hand
 			return tx.LoadPolicy(sink)
 		}
-		defer s.twoReaders.Unlock()
-		return s.View(ctx, func(beside *Tx) error {
-			if beside.Mark != mark { // a change came between the two
-				return tx.LoadPolicy(sink)
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		patience := time.AfterFunc(secondReader, stop)
+		same := false
+		err := s.View(ctx, func(beside *Tx) error {
+			if same = patience.Stop() && beside.Mark == mark; !same {
+				return nil
 			}
-			both.Go(func() error { return beside.policyAllMembers(sink.Member) })
-			both.Go(func() error { return tx.loadObjects(sink) })
-			return both.Wait()
+			var members error
+			var reading sync.WaitGroup
+			reading.Go(func() { members = beside.policyAllMembers(sink.Member) })
+			rest := tx.loadObjects(sink)
+			if rest != nil {
+				stop()
+			}
+			reading.Wait()
+			return cmp.Or(rest, members)
 		})
+		if !same {
+			return tx.LoadPolicy(sink)
+		}
+		return err
 	})
 	if err != nil {
 		return access.PolicyMark{}, fmt.Errorf("load the policy: %w", err)
@@ -310,7 +323,7 @@ func (tx *Tx) policyMembers(rest string, tell func(userID, groupID int64)) error
 	})
 }
 
-// policyAllMembers tells every membership, ordered by user.
+// policyAllMembers tells every membership, also of deleted users, ordered by user.
 func (tx *Tx) policyAllMembers(tell func(userID, groupID int64)) error {
 	return tx.each(selectPolicyMembers, nil, func(row scanner) error {
 		var user int64

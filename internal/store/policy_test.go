@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -25,10 +26,11 @@ type policy struct {
 	Permissions map[int64]access.PolicyPermission
 	Credentials map[int64]access.PolicyCredential
 
-	last       string // what it was told last, to hold the order
-	lastMember int64
-	members    map[int64][]int64 // until join
-	disorder   [2]string         // of objects, and of memberships
+	last           string // what it was told last, to hold the order
+	disorder       string
+	members        map[int64][]int64 // until join
+	lastMember     int64
+	memberDisorder string
 }
 
 func newPolicy() *policy {
@@ -42,7 +44,7 @@ func newPolicy() *policy {
 func (p *policy) told(what string) {
 	order := []string{"", "site", "gate", "user", "permission", "credential"}
 	if slices.Index(order, what) < slices.Index(order, p.last) {
-		p.disorder[0] = what + " after " + p.last
+		p.disorder = what + " after " + p.last
 	}
 	p.last = what
 }
@@ -63,28 +65,29 @@ func (p *policy) Credential(c access.PolicyCredential) {
 // Member may be told beside all else.
 func (p *policy) Member(userID, groupID int64) {
 	if userID < p.lastMember {
-		p.disorder[1] = fmt.Sprintf("a group of user %d after one of user %d", userID, p.lastMember)
+		p.memberDisorder = fmt.Sprintf("a group of user %d after one of user %d", userID, p.lastMember)
 	}
 	p.lastMember = userID
 	p.members[userID] = append(p.members[userID], groupID)
 }
 
-// join gives each user the groups that were told.
-func (p *policy) join() error {
+// join gives each user the groups that were told. strays are those who were said to be in groups and are no users.
+func (p *policy) join() (strays []int64, err error) {
 	for id, groups := range p.members {
 		u, ok := p.Users[id]
 		if !ok {
-			return fmt.Errorf("user %d, who is none, is in groups %v", id, groups)
+			strays = append(strays, id)
+			continue
 		}
 		slices.Sort(groups) // they are told in any order
 		u.Groups = groups
 		p.Users[id] = u
 	}
-	if said := p.disorder[0] + p.disorder[1]; said != "" {
-		return errors.New(said)
+	if p.disorder != "" || p.memberDisorder != "" {
+		err = fmt.Errorf("disorder: %q, %q", p.disorder, p.memberDisorder)
 	}
 	p.last, p.lastMember, p.members = "", 0, nil
-	return nil
+	return strays, err
 }
 
 // apply changes p as a replica would.
@@ -114,8 +117,8 @@ func mustLoad(t *testing.T, s *store.Store) (*policy, access.PolicyMark) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.join(); err != nil {
-		t.Errorf("LoadPolicy told %v", err)
+	if _, err := p.join(); err != nil {
+		t.Fatalf("LoadPolicy: %v", err)
 	}
 	return p, mark
 }
@@ -312,15 +315,79 @@ func TestLoadPolicyBesideChanges(t *testing.T) {
 			}
 		})
 		for moved, last := 0, (access.PolicyMark{}); moved < 100 && ctx.Err() == nil; {
-			p, mark := mustLoad(t, replica)
+			p := newPolicy()
+			mark, err := replica.LoadPolicy(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strays, err := p.join(); err != nil || len(strays) > 0 {
+				t.Fatalf("policy %d: %v are in groups and no users (%v)", mark.Version, strays, err)
+			}
 			if mark != last {
 				moved, last = moved+1, mark
 			}
 			for id, u := range p.Users {
 				if len(u.Groups) != 1 {
-					t.Fatalf("user %d is in groups %v at policy %d, want one", id, u.Groups, mark.Version)
+					t.Fatalf("policy %d: user %d is in groups %v, want one", mark.Version, id, u.Groups)
 				}
 			}
+		}
+	})
+}
+
+// meeting is a sink that waits with the site until it is told a membership.
+type meeting struct {
+	*policy
+	met    chan struct{}
+	once   sync.Once
+	missed bool
+	then   func() // what is done when both are there
+}
+
+func (m *meeting) Site(s access.PolicySite) {
+	select {
+	case <-m.met:
+	case <-time.After(10 * time.Second):
+		m.missed = true
+	}
+	m.policy.Site(s)
+}
+
+func (m *meeting) Member(userID, groupID int64) {
+	m.once.Do(func() { m.then(); close(m.met) })
+	m.policy.Member(userID, groupID)
+}
+
+// Two connections read at the same time; when the caller goes away both are given back.
+func TestLoadPolicyByTwo(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		e := &edits{rnd: rand.New(rand.NewPCG(5, 5))}
+		mustDo(t, s, e.start)
+		mustDo(t, s, func(tx *store.Tx) error {
+			_, err := tx.AddMember(e.groups[0], e.users[0])
+			return cmp.Or(err, tx.Record(access.ObjectGroup, e.groups[0], "change", nil, nil))
+		})
+		want, _ := mustLoad(t, s)
+		load := func(ctx context.Context, then func()) (*meeting, error) {
+			m := &meeting{policy: newPolicy(), met: make(chan struct{}), then: then}
+			_, err := s.LoadPolicy(ctx, m)
+			return m, err
+		}
+		for range 20 { // more often than there are connections
+			ctx, cancel := context.WithCancel(t.Context())
+			if _, err := load(ctx, cancel); !errors.Is(err, context.Canceled) {
+				t.Fatalf("LoadPolicy for somebody who has gone: %v", err)
+			}
+		}
+		m, err := load(t.Context(), func() {})
+		if err != nil || m.missed {
+			t.Fatalf("LoadPolicy: %v; one read after the other: %t", err, m.missed)
+		}
+		if _, err := m.join(); err != nil {
+			t.Fatal(err)
+		}
+		if d := gocmp.Diff(want, m.policy, gocmp.AllowUnexported(policy{})); d != "" {
+			t.Errorf("alone (-), by two (+):\n%s", d)
 		}
 	})
 }

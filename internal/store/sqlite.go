@@ -20,9 +20,9 @@ import (
 // busyTimeout bounds, in milliseconds, how long a statement without a nearer deadline waits for another process's write.
 const busyTimeout = "5000"
 
-// walLimit, in bytes, is what is left of a WAL that became longer, when it is begun anew: a step more than a busy server's has then. What is below stays,
-// because writing over a file costs less than making it longer.
-const walLimit = "83886080"
+// walLimit, in bytes, is what is left of a WAL that became longer, when it is begun anew. What is below stays, because writing over a
+// file costs less than making it longer.
+const walLimit = "33554432"
 
 // sqliteURI is the file as the driver wants it, whatever characters its name has.
 func sqliteURI(path string, readOnly bool) (string, error) {

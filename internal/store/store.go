@@ -61,8 +61,6 @@ type Store struct {
 	kind dialect
 	// read serves View and single queries. On PostgreSQL it is the only pool; on SQLite its connections are query_only.
 	read *sql.DB
-	// twoReaders is held by who takes a second connection while holding one: two of them could wait for one another.
-	twoReaders sync.Mutex
 	// write is the one writing connection of SQLite; nil on PostgreSQL.
 	write *writer
 	// The index over the events.

@@ -95,13 +95,9 @@ const (
 	mostPages       = 262144
 )
 
-// stepsToRestart is how long a WAL may become before it is begun anew in the writer's turn, in steps of so many pages, 64 MiB: that waits for the disk twice.
-const stepsToRestart = 4
-
 // checkpointStep takes the WAL's pages over into the database file, when there are enough of them. Most of them beside the writer, who
-// meanwhile appends more (again, when it appended much). Only when none is left does the writer begin at the head of the WAL again, instead of making it
-// longer for ever: where nobody writes all the time that comes by itself, and else the last few are taken in its turn when the WAL is long. A reader that stays
-// long keeps pages back; the next step takes them.
+// meanwhile appends more (again, when it appended much); the rest, which are few, in its turn: only when none is left does the writer begin at the head of the
+// WAL again, instead of making it longer for ever. A reader that stays long keeps pages back; the next step takes them.
 func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
 	if s.write.pages.Load() < s.write.enough {
 		return false, nil
@@ -120,8 +116,7 @@ func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
 			return false, fmt.Errorf("checkpoint: %w", s.kind.fault(err))
 		}
 		more = s.write.pages.Load()-before >= s.write.enough // so many were written meanwhile: it was a long one, as after a long read
-		// Or a reader keeps them back; should it end now, the writer's turn is no time to take them.
-		if all-done >= s.write.enough || !more && all < stepsToRestart*s.write.enough {
+		if all-done >= s.write.enough {                      // a reader keeps them back; should it end now, the writer's turn is no time to take them
 			s.write.pages.Store(0)
 			return true, nil
 		}
