@@ -392,6 +392,23 @@ func TestLoadPolicyByTwo(t *testing.T) {
 	})
 }
 
+// Where all connections but one are in use, that one reads it all: a server does not wait for pages and backups to begin.
+func TestLoadPolicyByOne(t *testing.T) {
+	db := storetest.New(t, store.SQLite)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN, Readers: 2})
+	e := &edits{rnd: rand.New(rand.NewPCG(6, 6))}
+	mark := mustDo(t, s, e.start)
+	err := s.View(t.Context(), func(*store.Tx) error {
+		if p, got := mustLoad(t, s); got != mark || len(p.Users) != 4 {
+			t.Errorf("loaded policy %v with %d users, want %v and 4", got, len(p.Users), mark)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestPolicyChangesThatNeedARebuild(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db storetest.Database, s, _ *store.Store) {
 		first := mustMark(t, s)
