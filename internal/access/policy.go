@@ -47,7 +47,7 @@ type PolicyCredential struct {
 }
 
 // PolicySink is told a whole policy, row by row: first the site, then the gates, the users, the permissions, the credentials; and at any time, from another
-// goroutine perhaps, the memberships, ordered by user, of whom some may be no users.
+// goroutine perhaps, the memberships, ordered by user, also of users who are deleted.
 type PolicySink interface {
 	Site(PolicySite)
 	Gate(PolicyGate)

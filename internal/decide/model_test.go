@@ -17,12 +17,15 @@ type model struct {
 	permissions map[int64]access.PolicyPermission
 	credentials map[int64]access.PolicyCredential
 	mark        access.PolicyMark
+
+	deleted map[int64]access.PolicyUser // whose memberships compile tells all the same
 }
 
 func modelOf(idleDays int, d access.PolicyDelta) *model {
 	m := &model{
 		idleDays: idleDays, gates: map[int64]access.PolicyGate{}, users: map[int64]access.PolicyUser{},
 		permissions: map[int64]access.PolicyPermission{}, credentials: map[int64]access.PolicyCredential{},
+		deleted: map[int64]access.PolicyUser{},
 	}
 	m.apply(d)
 	return m
@@ -38,6 +41,7 @@ func (m *model) apply(d access.PolicyDelta) {
 	}
 	for _, u := range d.Users {
 		m.users[u.ID] = u
+		delete(m.deleted, u.ID)
 	}
 	for _, p := range d.Permissions {
 		m.permissions[p.ID] = p
@@ -49,6 +53,9 @@ func (m *model) apply(d access.PolicyDelta) {
 		delete(m.gates, id)
 	}
 	for _, id := range d.GoneUsers {
+		if u, ok := m.users[id]; ok {
+			m.deleted[id] = u
+		}
 		delete(m.users, id)
 	}
 	for _, id := range d.GonePermissions {
@@ -65,7 +72,9 @@ func (m *model) compile(mix func([]int) []int) *Snapshot {
 	b.Site(m.site)
 	tell(m.gates, mix, b.Gate)
 	tell(m.users, mix, func(u access.PolicyUser) { b.User(access.PolicyUser{ID: u.ID, Active: u.Active}) })
-	tell(m.users, mix, func(u access.PolicyUser) {
+	members := maps.Clone(m.users)
+	maps.Copy(members, m.deleted)
+	tell(members, mix, func(u access.PolicyUser) {
 		for _, g := range u.Groups {
 			b.Member(u.ID, g)
 		}
