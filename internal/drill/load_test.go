@@ -105,8 +105,19 @@ type span struct{ given, returned time.Duration }
 
 const drillClients = 16
 
+// remover takes people's rights away, as registry.Desk.RevokePermissions does.
+type remover interface {
+	remove(ctx context.Context, p *person) error
+	close(t testing.TB)
+}
+
 // start lets clients ask the servers until finish, and a desk take rights away, one about each pace.
 func startDrill(t *testing.T, database string, list []*person, pace time.Duration, servers ...string) *drill {
+	t.Helper()
+	return startDrillWith(t, openDesk(t, database), database, list, pace, servers...)
+}
+
+func startDrillWith(t *testing.T, by remover, database string, list []*person, pace time.Duration, servers ...string) *drill {
 	t.Helper()
 	d := &drill{t: t, database: database, people: list, clock: time.Now(), servers: make([]atomic.Pointer[string], len(servers)), revoked: make([]span, len(list))}
 	for i, address := range servers {
@@ -118,10 +129,9 @@ func startDrill(t *testing.T, database string, list []*person, pace time.Duratio
 	for n := range drillClients {
 		d.working.Go(func() { d.askOn(ctx, n) })
 	}
-	desk := openDesk(t, database)
 	d.working.Go(func() {
-		defer desk.close(t)
-		d.takeAway(ctx, desk, pace)
+		defer by.close(t)
+		d.takeAway(ctx, by, pace)
 	})
 	return d
 }
@@ -152,7 +162,7 @@ func (d *drill) askOn(ctx context.Context, n int) {
 }
 
 // takeAway revokes the people's rights in turn. A command that fails is given again, as people do, until it succeeds.
-func (d *drill) takeAway(ctx context.Context, desk *desk, pace time.Duration) {
+func (d *drill) takeAway(ctx context.Context, by remover, pace time.Duration) {
 	for i, p := range d.people {
 		select {
 		case <-ctx.Done():
@@ -166,7 +176,7 @@ func (d *drill) takeAway(ctx context.Context, desk *desk, pace time.Duration) {
 		unsure := false // an earlier try of this one may have come through
 		for {
 			short, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			_, err := desk.registry.RevokePermissions(short, actor, desk.gate, p.id, 0)
+			err := by.remove(short, p)
 			cancel()
 			returned := time.Since(d.clock)
 			d.mu.Lock()

@@ -131,6 +131,11 @@ func openDesk(t testing.TB, database string) *desk {
 	return d
 }
 
+func (d *desk) remove(ctx context.Context, p *person) error {
+	_, err := d.registry.RevokePermissions(ctx, actor, d.gate, p.id, 0)
+	return err
+}
+
 func (d *desk) close(t testing.TB) {
 	t.Helper()
 	if err := d.registry.Close(context.Background()); err != nil {

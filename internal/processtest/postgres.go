@@ -99,7 +99,7 @@ func newServer(t testing.TB, dir string) *Postgres {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Postgres{Port: freePort(t), bin: bin, home: home, Dir: filepath.Join(home, "data")}
+	p := &Postgres{Port: FreePort(t), bin: bin, home: home, Dir: filepath.Join(home, "data")}
 	if dir != "" {
 		p.Dir = filepath.Join(dir, "data")
 	}
@@ -143,8 +143,8 @@ func (p *Postgres) configure(t testing.TB, settings []string) {
 	}
 }
 
-// freePort is a port that nobody listens at now.
-func freePort(t testing.TB) int {
+// FreePort is a port that nobody listens at now.
+func FreePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -128,6 +128,17 @@ func WatchSyncs(s *Store, sync func(do func() error) error) {
 	s.write.syncing = func(f *os.File) error { return sync(func() error { return syncData(f) }) }
 }
 
+// FailCheckpoint makes passes of a checkpoint fail as those do that the disk tells of what it has lost: SQLite takes nothing for taken over then.
+func FailCheckpoint(s *Store, failure error) {
+	s.write.passing = func(context.Context, conn) (int64, error) { return 0, errors.Join(ErrDiskFailed, failure) }
+}
+
+// CheckpointStep does what the upkeep does when there is enough for a checkpoint.
+func CheckpointStep(ctx context.Context, s *Store) (worked bool, err error) {
+	s.write.pages.Store(s.write.enough)
+	return s.checkpointStep(ctx)
+}
+
 // SetCheckpointPages lets a checkpoint follow after so many pages. Nobody may write meanwhile.
 func SetCheckpointPages(s *Store, n int64) { s.write.enough = n }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -82,7 +83,7 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 		return err
 	}
 	w.SetMaxOpenConns(1)
-	s.write = &writer{db: w, path: path, bare: s.opt.Building, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), syncing: syncData, enough: checkpointPages}
+	s.write = &writer{db: w, path: path, bare: s.opt.Building, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), syncing: syncData, passing: checkpointPass, failed: make(chan struct{}), enough: checkpointPages}
 	// The writer comes first: it is what turns the journal of a new file into a WAL.
 	if err := s.write.do(ctx, lazy, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
 		return errors.Join(err, s.write.close())
@@ -106,8 +107,10 @@ type writer struct {
 	wal  *wal          // comes and goes with conn
 	bare bool          // the file is built without one, and nothing of it is durable
 
-	syncing  func(*os.File) error // waits for the disk
-	doubtful atomic.Bool          // a sync has failed: what it was for may not be on the disk
+	syncing func(*os.File) error                                       // waits for the disk
+	passing func(ctx context.Context, on conn) (kept int64, err error) // one pass of a checkpoint
+	failing sync.Once
+	failed  chan struct{} // closed: the disk may not have what was written
 
 	stmt batchStatements
 	kept map[string]*sql.Stmt // by text: what changes are made of, prepared once
@@ -182,6 +185,7 @@ func (w *writer) commit(ctx context.Context, fn func(*sql.Conn) (commit bool, er
 		return w.wal, false, err
 	}
 	if _, err := w.stmt.commit.ExecContext(apart); err != nil {
+		err = w.heed(err)
 		if w.kind.unknown(err) {
 			return nil, false, fmt.Errorf("commit: %w: %w", access.ErrOutcomeUnknown, err)
 		}
@@ -201,6 +205,8 @@ func (w *writer) enter(ctx context.Context) error {
 	default:
 		select {
 		case w.turn <- struct{}{}:
+		case <-w.failed:
+			return unavailable(ErrDiskFailed)
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the writer: %w", w.kind.fault(ctx.Err()))
 		}
@@ -212,16 +218,13 @@ func (w *writer) enter(ctx context.Context) error {
 	return err
 }
 
-// ready makes sure that there is a connection, and nothing in doubt. The turn is held.
+// ready makes sure that there is a connection, and a disk to be trusted. The turn is held.
 func (w *writer) ready(ctx context.Context) error {
-	if w.conn == nil {
-		if err := w.open(ctx); err != nil {
-			return err
-		}
+	if w.broken() {
+		return unavailable(ErrDiskFailed)
 	}
-	if err := w.secure(ctx); err != nil {
-		w.drop()
-		return err
+	if w.conn == nil {
+		return w.open(ctx)
 	}
 	return nil
 }

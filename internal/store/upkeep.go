@@ -57,7 +57,7 @@ func (s *Store) keepUp(ctx context.Context) {
 			worked, err = s.indexStep(ctx, true)
 		}
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || s.write.broken():
 			return
 		case err != nil:
 			if !failed { // events are recorded and found all the same
@@ -99,38 +99,43 @@ const (
 // meanwhile appends more (again, when it appended much); the rest, which are few, in its turn: only when none is left does the writer begin at the head of the
 // WAL again, instead of making it longer for ever. A reader that stays long keeps pages back; the next step takes them.
 func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
-	if s.write.pages.Load() < s.write.enough {
+	w := s.write
+	if w.pages.Load() < w.enough {
 		return false, nil
 	}
-	if s.write.doubtful.Load() { // no page is to be taken from what may not be on the disk
-		if err := s.write.turned(ctx, func(*sql.Conn) error { return nil }); err != nil {
-			return false, fmt.Errorf("checkpoint: %w", err)
-		}
-	}
-	const passive = `PRAGMA wal_checkpoint(PASSIVE)`
-	for more := true; more && ctx.Err() == nil; {
-		before := s.write.pages.Load()
-		var busy, all, done int64
-		if err := s.read.QueryRowContext(ctx, passive).Scan(&busy, &all, &done); err != nil {
-			s.write.doubtful.Store(true) // it may have been told that the disk does not have what others have committed, and only it is told
-			return false, fmt.Errorf("checkpoint: %w", s.kind.fault(err))
-		}
-		more = s.write.pages.Load()-before >= s.write.enough // so many were written meanwhile: it was a long one, as after a long read
-		if all-done >= s.write.enough {                      // a reader keeps them back; should it end now, the writer's turn is no time to take them
-			s.write.pages.Store(0)
-			return true, nil
-		}
-	}
-	err = s.write.turned(ctx, func(c *sql.Conn) error {
-		_, err := c.ExecContext(ctx, passive)
-		if err != nil {
-			s.write.doubtful.Store(true) // before others have their turn
-		}
-		s.write.pages.Store(0)
-		return err
-	})
-	if err != nil {
+	if err := w.takeOver(ctx, s.read); err != nil {
 		return false, fmt.Errorf("checkpoint: %w", s.kind.fault(err))
 	}
 	return true, nil
+}
+
+func (w *writer) takeOver(ctx context.Context, beside conn) error {
+	pass := func(on conn) (kept int64, err error) {
+		kept, err = w.passing(context.WithoutCancel(ctx), on) // database/sql would tell of a ctx that ended, and not what the disk has told
+		return kept, w.heed(err)
+	}
+	for more := true; more && ctx.Err() == nil; {
+		before := w.pages.Load()
+		kept, err := pass(beside)
+		if err != nil {
+			return err
+		}
+		more = w.pages.Load()-before >= w.enough // so many were written meanwhile: it was a long one, as after a long read
+		if kept >= w.enough {                    // a reader keeps them back; should it end now, the writer's turn is no time to take them
+			w.pages.Store(0)
+			return nil
+		}
+	}
+	return w.turned(ctx, func(c *sql.Conn) error {
+		_, err := pass(c)
+		w.pages.Store(0)
+		return err
+	})
+}
+
+// checkpointPass takes the pages over that no reader keeps back, and returns how many are left.
+func checkpointPass(ctx context.Context, on conn) (kept int64, err error) {
+	var busy, all, done int64
+	err = on.QueryRowContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`).Scan(&busy, &all, &done)
+	return all - done, err
 }

@@ -1,0 +1,188 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/processtest"
+)
+
+// thinDisk is a file system on a device that promises more room than it has, as thin volumes do: when its store is full, what is written
+// is lost, and only a sync says so. It needs root and loop devices.
+type thinDisk struct{ dir, store, device string }
+
+func newThinDisk(t *testing.T, megabytes int) *thinDisk {
+	t.Helper()
+	home, err := os.MkdirTemp("", "openway-thin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &thinDisk{dir: filepath.Join(home, "disk"), store: filepath.Join(home, "store")}
+	image := filepath.Join(d.store, "image")
+	undo := []func() error{func() error { return os.RemoveAll(home) }}
+	t.Cleanup(func() {
+		for i := len(undo) - 1; i >= 0; i-- {
+			if err := undo[i](); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	run := func(name string, args ...string) (string, error) {
+		out, err := exec.Command(name, args...).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%s: %w\n%s", name, err, out)
+		}
+		return strings.TrimSpace(string(out)), err
+	}
+	may := func(err error) {
+		t.Helper()
+		switch {
+		case err == nil:
+		case long(true, false):
+			t.Skipf("a thin disk needs root, the right to mount, and loop devices: %v", err)
+		default:
+			t.Fatalf("a thin disk (this needs root and loop devices): %v", err)
+		}
+	}
+	if err := errors.Join(os.Chmod(home, 0o755), os.Mkdir(d.dir, 0o755), os.Mkdir(d.store, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = run("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dM", megabytes), "openway", d.store)
+	may(err)
+	undo = append(undo, func() error { _, err := run("umount", "-l", d.store); return err })
+	_, err = run("fallocate", "-l", fmt.Sprintf("%dM", megabytes/2), image)
+	may(err)
+	_, err = run("mkfs.ext4", "-q", "-m", "0", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", image)
+	may(err)
+	d.device, err = run("losetup", "-f", "--show", image)
+	may(err)
+	undo = append(undo, func() error { _, err := run("losetup", "-d", d.device); return err })
+	// Of a write of several pages that ends half-way the loop device says that all is well. (Linux 6.18)
+	may(os.WriteFile(filepath.Join("/sys/block", filepath.Base(d.device), "queue/max_sectors_kb"), []byte("4"), 0))
+	_, err = run("mount", d.device, d.dir)
+	may(err)
+	undo = append(undo, func() error { _, err := run("umount", "-l", d.dir); return err })
+	may(d.trim())
+	return d
+}
+
+// remount makes the kernel forget all that the disk does not have.
+func (d *thinDisk) remount() error {
+	for _, words := range [][]string{{"umount", d.dir}, {"mount", d.device, d.dir}} {
+		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w\n%s", words, err, out)
+		}
+	}
+	return nil
+}
+
+// trim leaves its room to what the file system itself writes, and to files: all else gets it when it is written.
+func (d *thinDisk) trim() error {
+	out, err := exec.Command("fstrim", d.dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("fstrim: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func (d *thinDisk) filler() string { return filepath.Join(d.store, "filler") }
+
+// fill leaves no room for what is not there yet.
+func (d *thinDisk) fill() error {
+	if err := d.trim(); err != nil {
+		return err
+	}
+	f, err := os.Create(d.filler())
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for range 100 {
+		var s syscall.Statfs_t
+		if err := syscall.Statfs(d.store, &s); err != nil {
+			return err
+		}
+		err = syscall.Fallocate(int(f.Fd()), 0, 0, max(int64(s.Bavail)*s.Bsize, 1))
+		if !errors.Is(err, syscall.ENOSPC) { // else the disk took some of the room meanwhile
+			break
+		}
+	}
+	return err
+}
+
+// commands takes rights away as an administrator at a terminal does.
+type commands struct{ database string }
+
+func (c commands) remove(_ context.Context, p *person) error {
+	out, err := processtest.Try(c.database, "permission", "revoke", door, "--user", p.name)
+	switch {
+	case err == nil:
+		return nil
+	case strings.Contains(string(out), "has no permission at gate"):
+		return fmt.Errorf("%w: %w", access.ErrNotFound, err)
+	}
+	return fmt.Errorf("%w: %w", access.ErrOutcomeUnknown, err)
+}
+
+func (commands) close(testing.TB) {}
+
+// TestDiskThatForgets: a disk fails to keep what was written, and works again. Nothing that was answered is lost, nothing is corrupt, also when the kernel has
+// forgotten what it had held for written; and the server goes on by itself.
+func TestDiskThatForgets(t *testing.T) {
+	measuring(t)
+	disk := newThinDisk(t, 240)
+	database := filepath.Join(disk.dir, "openway.db")
+	processtest.Run(t, database, "migrate")
+	list := people(t, database, 1000)
+	p := processtest.Serve(t, processtest.Options{Database: database, Env: append(processtest.ThrottlesOff(), fmt.Sprintf("OPENWAY_LISTEN=127.0.0.1:%d", processtest.FreePort(t))), Brief: true})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(p.Stop(t))
+		}
+	})
+	d := startDrillWith(t, commands{database}, database, list, 40*time.Millisecond, p.Address)
+	for round := range long(2, 10) {
+		d.some(3)
+		if err := disk.fill(); err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(d.clock)
+		until(t, 2*time.Minute, "the disk fails and requests are refused", func() bool {
+			a := c.ask(*d.servers[0].Load(), door, d.people[0].token, fmt.Sprint("lost-", d.serial.Add(1)))
+			d.mu.Lock()
+			d.all = append(d.all, a)
+			d.mu.Unlock()
+			return a.status == 503
+		})
+		c.close()
+		rest(2 * time.Second)
+		began := time.Since(d.clock)
+		if err := os.Remove(disk.filler()); err != nil {
+			t.Fatal(err)
+		}
+		d.recovers(0, 30*time.Second)
+		t.Logf("round %d: answers again %v after the disk works", round+1, (time.Since(d.clock) - began).Round(time.Millisecond))
+	}
+	d.some(3)
+	d.finish()
+	log := p.Stop(t)
+	if strings.Contains(log, "malformed") || !strings.Contains(log, "starting anew") {
+		t.Errorf("the server did not start anew, or saw what is not on the disk:\n%s", log)
+	}
+	if err := disk.remount(); err != nil {
+		t.Fatal(err)
+	}
+	sound(t, database)
+	if f := d.check(false); f.refused == 0 {
+		t.Errorf("%v: want refusals while the disk fails", f)
+	}
+}
