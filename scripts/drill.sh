@@ -20,7 +20,7 @@ drills() {
 		postgres  PostgreSQL is killed, crashed, stopped and restarted under load, 48 times
 		cut       connections are cut in the middle of 360 commits
 		stall     what writes is stopped for 15 s
-		disk      the disk under the database hangs, then fills (needs root: a file system of its own)
+		disk      the disk under the database hangs, fills, and forgets what was written (needs root: file systems of its own)
 		failover  a primary dies and its streaming standby is promoted, synchronous and not
 		overload  4 times the top rate is offered, where the processors are what bounds it, and where the disk is
 		login     200 people guess passwords while gates ask

@@ -61,6 +61,7 @@ type app struct {
 	now      func() time.Time
 	settings *settings
 	args     []string
+	environ  []string // as it was given, before a file added to it
 	env      environment
 	hangup   atomic.Pointer[func()] // what SIGHUP does; nil = end
 
@@ -75,7 +76,7 @@ func main() {
 
 // run is main with its surroundings given. It returns the exit status.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	a := &app{args: args, in: in, out: out, err: errOut, now: time.Now}
+	a := &app{args: args, environ: os.Environ(), in: in, out: out, err: errOut, now: time.Now}
 	ctx, stop := a.untilSignal(context.Background())
 	defer stop()
 	a.ctx = ctx

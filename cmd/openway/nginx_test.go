@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openway-access/openway/internal/processtest"
 	"github.com/openway-access/openway/internal/server"
 )
 
@@ -29,19 +29,10 @@ type nginx struct {
 	plain, https string // addresses
 }
 
-// freePort is a port that nobody listened at a moment ago, below the range that connections take theirs from.
+// freePort is an address at a port that nobody listens at.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		return l.Addr().String()
-	}
-	t.Fatal("no port is free")
-	return ""
+	return fmt.Sprintf("127.0.0.1:%d", processtest.FreePort(t))
 }
 
 func startNginx(t *testing.T, upstream string) *nginx {

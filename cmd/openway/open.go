@@ -102,10 +102,17 @@ func openInstallation(ctx context.Context, s *settings, opt openOptions) (*insta
 	if err != nil {
 		return nil, err
 	}
-	if _, postgres, err := s.database(); err != nil {
+	dsn, postgres, err := s.database()
+	if err != nil {
 		return nil, err
-	} else if postgres && src.primary == nil {
+	}
+	if postgres && src.primary == nil {
 		return nil, settingError(secretKeyName, "must be set with PostgreSQL: at least %d bytes that only this installation knows (make one: openssl rand -hex 32)", credential.MinKeyLength)
+	}
+	if opt.serving {
+		if err := store.ReadFromDisk(ctx, dsn); err != nil {
+			return nil, err
+		}
 	}
 	st, dsn, err := openStore(ctx, s, opt.log)
 	if err != nil {

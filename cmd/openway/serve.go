@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/openway-access/openway/api"
@@ -200,61 +199,20 @@ func (c *ServeCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer a.onHangup(func() { a.reload(log, level, secure) })()
-	dsn, postgres, err := a.settings.database()
+	in, err := openInstallation(a.ctx, a.settings, openOptions{noMigrate: c.NoMigrate, serving: true, log: log})
 	if err != nil {
 		return err
 	}
-	if !postgres {
-		if err := store.ReadFromDisk(a.ctx, dsn); err != nil {
-			return err
-		}
+	anew := a.beginAnewWhenFailed(in.store, log, logs)
+	err = serving{plan: plan, log: log, logs: logs, https: secure}.run(a.ctx, in)
+	if errors.Is(err, store.ErrDiskFailed) {
+		<-anew // another process goes on in the place of this one, unless this one was told to end
 	}
-	var anew sync.Once
-	beginAnew := func(await func() error) { anew.Do(func() { a.beginAnew(await, log, logs) }) }
-	in, err := openInstallation(a.ctx, a.settings, openOptions{noMigrate: c.NoMigrate, serving: true, log: log})
-	switch {
-	case err == nil:
-		failed := func() { beginAnew(func() error { return in.store.LeaveFile(a.ctx) }) }
-		go func() {
-			select {
-			case <-in.store.Failed():
-				failed()
-			case <-a.ctx.Done():
-			}
-		}()
-		err = serving{plan: plan, log: log, logs: logs, https: secure}.run(a.ctx, in)
-		if errors.Is(err, store.ErrDiskFailed) {
-			failed()
-		}
-		err = errors.Join(err, in.close())
-	case errors.Is(err, store.ErrDiskFailed):
-		beginAnew(func() error { return store.AwaitDisk(a.ctx, dsn) })
-	}
+	err = errors.Join(err, in.close())
 	if err == nil {
 		log.Info("stopped")
 	}
 	return err
-}
-
-// beginAnew makes of this process a new one of the same number as soon as the disk under an SQLite file works again, which await waits for: what this one
-// sees of it is not to be trusted any more. It returns when the process was told to end.
-func (a *app) beginAnew(await func() error, log *slog.Logger, logs *server.LogWriter) {
-	log.Error("the disk has failed to keep what was written: gates are told UNAVAILABLE; the server starts anew when the disk works")
-	err := await()
-	if a.ctx.Err() != nil { // whoever starts it next begins so
-		return
-	}
-	var exe string
-	if err == nil {
-		log.Warn("the disk works again: starting anew from what it has")
-		exe, err = os.Executable()
-	}
-	if err == nil {
-		err = syscall.Exec(exe, os.Args, os.Environ()) //nolint:gosec // this program, as it was started
-	}
-	log.Error("the server cannot start itself anew, and ends", slog.Any("error", err))
-	logs.Close(logPatience)
-	os.Exit(1)
 }
 
 // logPatience is how long the end of the process waits for whoever reads the log.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,21 +120,19 @@ func (d *thinDisk) fill() error {
 	return err
 }
 
-// commands takes rights away as an administrator at a terminal does.
-type commands struct{ database string }
-
-func (c commands) remove(_ context.Context, p *person) error {
-	out, err := processtest.Try(c.database, "permission", "revoke", door, "--user", p.name)
-	switch {
-	case err == nil:
-		return nil
-	case strings.Contains(string(out), "has no permission at gate"):
-		return fmt.Errorf("%w: %w", access.ErrNotFound, err)
+// byCommand takes rights away as an administrator at a terminal does. A store in this process would see the disk fail as well, and hold its files open from then on.
+func byCommand(database string) func(context.Context, *person) error {
+	return func(_ context.Context, p *person) error {
+		out, err := processtest.Try(database, "permission", "revoke", door, "--user", p.name)
+		switch {
+		case err == nil:
+			return nil
+		case strings.Contains(string(out), "has no permission at gate"):
+			return fmt.Errorf("%w: %w", access.ErrNotFound, err)
+		}
+		return fmt.Errorf("%w: %w", access.ErrOutcomeUnknown, err)
 	}
-	return fmt.Errorf("%w: %w", access.ErrOutcomeUnknown, err)
 }
-
-func (commands) close(testing.TB) {}
 
 // TestDiskThatForgets: a disk fails to keep what was written, and works again. Nothing that was answered is lost, nothing is corrupt, also when the kernel has
 // forgotten what it had held for written; and the server goes on by itself.
@@ -149,21 +148,13 @@ func TestDiskThatForgets(t *testing.T) {
 			t.Log(p.Stop(t))
 		}
 	})
-	d := startDrillWith(t, commands{database}, database, list, 40*time.Millisecond, p.Address)
+	d := startDrillWith(t, byCommand(database), database, list, 40*time.Millisecond, p.Address)
 	for round := range long(2, 10) {
 		d.some(3)
 		if err := disk.fill(); err != nil {
 			t.Fatal(err)
 		}
-		c := newClient(d.clock)
-		until(t, 2*time.Minute, "the disk fails and requests are refused", func() bool {
-			a := c.ask(*d.servers[0].Load(), door, d.people[0].token, fmt.Sprint("lost-", d.serial.Add(1)))
-			d.mu.Lock()
-			d.all = append(d.all, a)
-			d.mu.Unlock()
-			return a.status == 503
-		})
-		c.close()
+		d.refuses("the disk fails")
 		rest(2 * time.Second)
 		began := time.Since(d.clock)
 		if err := os.Remove(disk.filler()); err != nil {
@@ -175,7 +166,7 @@ func TestDiskThatForgets(t *testing.T) {
 	d.some(3)
 	d.finish()
 	log := p.Stop(t)
-	if strings.Contains(log, "malformed") || !strings.Contains(log, "starting anew") {
+	if strings.Contains(log, "malformed") || strings.Count(log, "starting anew") < long(2, 10) {
 		t.Errorf("the server did not start anew, or saw what is not on the disk:\n%s", log)
 	}
 	if err := disk.remount(); err != nil {
@@ -185,4 +176,54 @@ func TestDiskThatForgets(t *testing.T) {
 	if f := d.check(false); f.refused == 0 {
 		t.Errorf("%v: want refusals while the disk fails", f)
 	}
+}
+
+// TestServerBeginsAnew: a server whose disk has failed says so, is not ready, and goes on by itself as a new process of the same number, beside one that has the file open.
+func TestServerBeginsAnew(t *testing.T) {
+	t.Parallel()
+	failing, err := processtest.Build(processtest.Edit{
+		File: "internal/store/wal_linux.go",
+		Old:  `	return os.NewSyscallError("fdatasync", failed)`,
+		New:  `	if os.Remove(f.Name()+".fails") == nil { failed = unix.EIO }; return os.NewSyscallError("fdatasync", failed)`,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	database := filepath.Join(t.TempDir(), "openway.db")
+	processtest.Run(t, database, "migrate")
+	list := people(t, database, 200)
+	environment := append(processtest.ThrottlesOff(), fmt.Sprintf("OPENWAY_LISTEN=127.0.0.1:%d", processtest.FreePort(t)))
+	p := processtest.Serve(t, processtest.Options{Binary: failing, Database: database, Env: environment, Brief: true})
+	d := startDrill(t, database, list, 40*time.Millisecond, p.Address)
+	const rounds = 3
+	for range rounds {
+		d.some(1)
+		if err := os.WriteFile(database+"-wal.fails", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.refuses("the disk has failed")
+		if status := get(t, "http://"+p.Address+"/readyz"); status != 503 {
+			t.Errorf("readyz of a server whose disk has failed: %d, want 503", status)
+		}
+		d.recovers(0, 30*time.Second)
+	}
+	d.some(1)
+	d.finish()
+	log := p.Stop(t)
+	if strings.Count(log, "starting anew") != rounds || !strings.Contains(log, "input/output error") {
+		t.Errorf("want the server to say %d times that it starts anew, and why:\n%s", rounds, log)
+	}
+	d.check(false)
+	sound(t, database)
+}
+
+func get(t *testing.T, url string) int {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
 }

@@ -89,15 +89,7 @@ func TestDiskFull(t *testing.T) {
 			if err := disk.fill(leave); err != nil {
 				t.Fatal(err)
 			}
-			c := newClient(d.clock)
-			defer c.close()
-			until(t, 2*time.Minute, "the disk is full and requests are refused", func() bool {
-				a := c.ask(*d.servers[0].Load(), door, d.people[0].token, fmt.Sprint("full-", d.serial.Add(1)))
-				d.mu.Lock()
-				d.all = append(d.all, a)
-				d.mu.Unlock()
-				return a.status == 503
-			})
+			d.refuses("the disk is full")
 			rest(2 * time.Second)
 			began := time.Since(d.clock)
 			if err := disk.empty(); err != nil {

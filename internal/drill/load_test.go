@@ -105,19 +105,16 @@ type span struct{ given, returned time.Duration }
 
 const drillClients = 16
 
-// remover takes people's rights away, as registry.Desk.RevokePermissions does.
-type remover interface {
-	remove(ctx context.Context, p *person) error
-	close(t testing.TB)
-}
-
-// start lets clients ask the servers until finish, and a desk take rights away, one about each pace.
+// startDrill lets clients ask the servers until finish, and a desk take rights away, one about each pace.
 func startDrill(t *testing.T, database string, list []*person, pace time.Duration, servers ...string) *drill {
 	t.Helper()
-	return startDrillWith(t, openDesk(t, database), database, list, pace, servers...)
+	desk := openDesk(t, database)
+	t.Cleanup(func() { desk.close(t) })
+	return startDrillWith(t, desk.remove, database, list, pace, servers...)
 }
 
-func startDrillWith(t *testing.T, by remover, database string, list []*person, pace time.Duration, servers ...string) *drill {
+// startDrillWith is startDrill with another way to take rights away.
+func startDrillWith(t *testing.T, remove func(context.Context, *person) error, database string, list []*person, pace time.Duration, servers ...string) *drill {
 	t.Helper()
 	d := &drill{t: t, database: database, people: list, clock: time.Now(), servers: make([]atomic.Pointer[string], len(servers)), revoked: make([]span, len(list))}
 	for i, address := range servers {
@@ -129,10 +126,7 @@ func startDrillWith(t *testing.T, by remover, database string, list []*person, p
 	for n := range drillClients {
 		d.working.Go(func() { d.askOn(ctx, n) })
 	}
-	d.working.Go(func() {
-		defer by.close(t)
-		d.takeAway(ctx, by, pace)
-	})
+	d.working.Go(func() { d.takeAway(ctx, remove, pace) })
 	return d
 }
 
@@ -162,7 +156,7 @@ func (d *drill) askOn(ctx context.Context, n int) {
 }
 
 // takeAway revokes the people's rights in turn. A command that fails is given again, as people do, until it succeeds.
-func (d *drill) takeAway(ctx context.Context, by remover, pace time.Duration) {
+func (d *drill) takeAway(ctx context.Context, remove func(context.Context, *person) error, pace time.Duration) {
 	for i, p := range d.people {
 		select {
 		case <-ctx.Done():
@@ -176,7 +170,7 @@ func (d *drill) takeAway(ctx context.Context, by remover, pace time.Duration) {
 		unsure := false // an earlier try of this one may have come through
 		for {
 			short, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			err := by.remove(short, p)
+			err := remove(short, p)
 			cancel()
 			returned := time.Since(d.clock)
 			d.mu.Lock()
@@ -231,6 +225,20 @@ func (d *drill) some(n int) {
 	from := taken()
 	until(d.t, time.Minute, fmt.Sprintf("%d more rights are taken away", n), func() bool { return taken() >= min(from+n, len(d.people)) })
 	d.more(between)
+}
+
+// refuses waits until a request is answered 503.
+func (d *drill) refuses(why string) {
+	d.t.Helper()
+	c := newClient(d.clock)
+	defer c.close()
+	until(d.t, 2*time.Minute, why+" and requests are refused", func() bool {
+		a := c.ask(*d.servers[0].Load(), door, d.people[0].token, fmt.Sprintf("refused-%d", d.serial.Add(1)))
+		d.mu.Lock()
+		d.all = append(d.all, a)
+		d.mu.Unlock()
+		return a.status == http.StatusServiceUnavailable
+	})
 }
 
 // recovers waits until a server answers again, by itself, and says how long that took.

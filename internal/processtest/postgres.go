@@ -3,6 +3,7 @@ package processtest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -143,15 +144,22 @@ func (p *Postgres) configure(t testing.TB, settings []string) {
 	}
 }
 
-// FreePort is a port that nobody listens at now.
+// FreePort is a port of this machine that nobody listened at a moment ago, below the range that connections take theirs from.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 15000 + rand.IntN(15000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // Do runs one of PostgreSQL's programs as the user who owns the server.

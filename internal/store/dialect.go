@@ -189,8 +189,9 @@ func (sqliteDialect) fault(err error) error {
 }
 
 // unknown: only COMMIT can leave a doubt. A full disk means that the frame which ends the transaction is not in the WAL whole;
-// busy and locked leave the transaction open, and it is rolled back. But when a write or fdatasync fails otherwise, the
-// frame may have reached the disk: the running processes ignore it and will overwrite it, yet a crash before that would recover it.
+// busy and locked leave the transaction open, and it is rolled back. But when a write fails otherwise, the
+// frame may have reached the disk: the running processes ignore it and will overwrite it, yet a crash before that would recover it. After a sync that failed nothing
+// is written any more (Failed).
 func (sqliteDialect) unknown(err error) bool {
 	switch sqliteCode(err) & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_READONLY:

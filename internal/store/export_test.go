@@ -128,9 +128,9 @@ func WatchSyncs(s *Store, sync func(do func() error) error) {
 	s.write.syncing = func(f *os.File) error { return sync(func() error { return syncData(f) }) }
 }
 
-// FailCheckpoint makes passes of a checkpoint fail as those do that the disk tells of what it has lost: SQLite takes nothing for taken over then.
+// FailCheckpoint lets passes of a checkpoint fail as when a sync within them does.
 func FailCheckpoint(s *Store, failure error) {
-	s.write.passing = func(context.Context, conn) (int64, error) { return 0, errors.Join(ErrDiskFailed, failure) }
+	s.write.pass = func(context.Context, conn) (int64, error) { return 0, s.write.fail(failure) }
 }
 
 // CheckpointStep does what the upkeep does when there is enough for a checkpoint.

@@ -83,7 +83,11 @@ func (s *Store) connectSQLite(ctx context.Context) error {
 		return err
 	}
 	w.SetMaxOpenConns(1)
-	s.write = &writer{db: w, path: path, bare: s.opt.Building, kind: s.kind, turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), syncing: syncData, passing: checkpointPass, failed: make(chan struct{}), enough: checkpointPages}
+	s.write = &writer{
+		db: w, path: path, bare: s.opt.Building, kind: s.kind,
+		turn: make(chan struct{}, 1), filled: make(chan struct{}, 1), failed: make(chan struct{}),
+		syncing: syncData, pass: checkpointPass, enough: checkpointPages,
+	}
 	// The writer comes first: it is what turns the journal of a new file into a WAL.
 	if err := s.write.do(ctx, lazy, func(*sql.Conn) (bool, error) { return false, nil }); err != nil {
 		return errors.Join(err, s.write.close())
@@ -108,9 +112,11 @@ type writer struct {
 	bare bool          // the file is built without one, and nothing of it is durable
 
 	syncing func(*os.File) error                                       // waits for the disk
-	passing func(ctx context.Context, on conn) (kept int64, err error) // one pass of a checkpoint
+	pass    func(ctx context.Context, on conn) (kept int64, err error) // one pass of a checkpoint
 	failing sync.Once
-	failed  chan struct{} // closed: the disk may not have what was written
+	failed  chan struct{} // closed: the disk may not have what was written, because of
+	cause   error
+	left    []*os.File // what LeaveFile has open: a file that is closed gives its locks up
 
 	stmt batchStatements
 	kept map[string]*sql.Stmt // by text: what changes are made of, prepared once
@@ -205,7 +211,7 @@ func (w *writer) enter(ctx context.Context) error {
 	default:
 		select {
 		case w.turn <- struct{}{}:
-		case <-w.failed:
+		case <-w.failed: // LeaveFile keeps the turn
 			return unavailable(ErrDiskFailed)
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the writer: %w", w.kind.fault(ctx.Err()))

@@ -7,8 +7,9 @@
 //     written only while the policy that decided them is the newest one.
 //   - An error says whether anything can have been written: access.ErrOutcomeUnknown means it cannot be known, any other
 //     error means that nothing was.
-//   - On SQLite nothing but the SQLite library ever opens the database file while it is in use (closing a second
-//     descriptor would drop the process's POSIX locks on it).
+//   - On SQLite nothing but the SQLite library opens the database file while a store of this process has it open (closing a second
+//     descriptor would drop the process's POSIX locks on it). LeaveFile does, as the last act of a process, and closes nothing.
+//   - After a sync of an SQLite file has failed nothing more is written (Failed).
 package store
 
 import (
@@ -111,8 +112,11 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 // Engine is SQLite or Postgres.
 func (s *Store) Engine() string { return s.kind.name() }
 
-// Ping makes a real round trip to the database.
+// Ping makes a real round trip to the database. It fails when the disk has Failed, too.
 func (s *Store) Ping(ctx context.Context) error {
+	if s.FailedBy() != nil {
+		return fmt.Errorf("ping the database: %w", unavailable(ErrDiskFailed))
+	}
 	var one int
 	if err := s.read.QueryRowContext(ctx, `SELECT 1`).Scan(&one); err != nil {
 		return fmt.Errorf("ping the database: %w", s.kind.fault(err))
@@ -120,7 +124,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close closes every connection. Lanes that still commit are waited for by their owners, not here; a write that a hanging disk
+// Close closes every connection; of a file whose disk has Failed none. Lanes that still commit are waited for by their owners, not here; a write that a hanging disk
 // does not let go is left behind after a while.
 func (s *Store) Close() error {
 	s.mu.Lock()

@@ -57,7 +57,7 @@ func (s *Store) keepUp(ctx context.Context) {
 			worked, err = s.indexStep(ctx, true)
 		}
 		switch {
-		case ctx.Err() != nil || s.write.broken():
+		case ctx.Err() != nil || s.write.broken(): // FailedBy
 			return
 		case err != nil:
 			if !failed { // events are recorded and found all the same
@@ -95,9 +95,7 @@ const (
 	mostPages       = 262144
 )
 
-// checkpointStep takes the WAL's pages over into the database file, when there are enough of them. Most of them beside the writer, who
-// meanwhile appends more (again, when it appended much); the rest, which are few, in its turn: only when none is left does the writer begin at the head of the
-// WAL again, instead of making it longer for ever. A reader that stays long keeps pages back; the next step takes them.
+// checkpointStep takes a checkpoint when there are enough pages for one.
 func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
 	w := s.write
 	if w.pages.Load() < w.enough {
@@ -109,9 +107,12 @@ func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
 	return true, nil
 }
 
+// takeOver takes the WAL's pages over into the database file. Most of them beside the writer, who
+// meanwhile appends more (again, when it appended much); the rest, which are few, in its turn: only when none is left does the writer begin at the head of the
+// WAL again, instead of making it longer for ever. A reader that stays long keeps pages back; the next step takes them.
 func (w *writer) takeOver(ctx context.Context, beside conn) error {
 	pass := func(on conn) (kept int64, err error) {
-		kept, err = w.passing(context.WithoutCancel(ctx), on) // database/sql would tell of a ctx that ended, and not what the disk has told
+		kept, err = w.pass(context.WithoutCancel(ctx), on) // database/sql would tell of a ctx that ended, and not what the disk has told
 		return kept, w.heed(err)
 	}
 	for more := true; more && ctx.Err() == nil; {

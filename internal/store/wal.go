@@ -1,15 +1,10 @@
 package store
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
-
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // wal is the write-ahead log of an SQLite file, opened once more: so a commit waits for the disk when its writer's turn has ended already,
@@ -70,96 +65,4 @@ func (w *writer) settle(l *wal) error {
 		return w.fail(err)
 	}
 	return nil
-}
-
-// ErrDiskFailed is an error of a Store that is not to be trusted any more: see Failed.
-var ErrDiskFailed = errors.New("the disk has failed to keep what was written")
-
-// LeaveFile is for a process that serves, when the disk has Failed. It keeps all others from writing, whose commits would stand in the log behind what is lost,
-// waits until the disk works again (AwaitDisk), and does what ReadFromDisk does. Without an error this process is to become another one at once: it has no locks
-// any more.
-func (s *Store) LeaveFile(ctx context.Context) error {
-	w := s.write
-	select {
-	case w.turn <- struct{}{}: // for ever
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if w.conn == nil {
-		if err := w.open(ctx); err != nil {
-			return err
-		}
-	}
-	if err := w.begin(ctx); err != nil {
-		return w.kind.fault(err)
-	}
-	if err := AwaitDisk(ctx, w.path); err != nil {
-		return err
-	}
-	_, err := forgetPages(ctx, w.path) // the files stay open, and the log's index locked, until another process is here
-	return err
-}
-
-// tryPause is between two looks at a disk that has failed.
-const tryPause = time.Second
-
-// AwaitDisk returns when what is written beside an SQLite file is kept by the disk, at the earliest after a second.
-func AwaitDisk(ctx context.Context, database string) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(tryPause):
-		}
-		if tryDisk(database) == nil {
-			return nil
-		}
-	}
-}
-
-// tryDisk writes a little beside an SQLite file, and reports whether the disk keeps it.
-func tryDisk(database string) error {
-	f, err := os.CreateTemp(filepath.Dir(database), filepath.Base(database)+".try-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(bytes.Repeat([]byte("openway\n"), 16<<10)) // 128 KiB
-	if err == nil {
-		err = syncData(f)
-	}
-	return errors.Join(err, f.Close())
-}
-
-// heed looks whether a sync of SQLite's own has failed: of the log before its pages are taken over or its head is written anew, or of the database file after that.
-// (A disk that has no room says so while it is written to, and nothing is lost by that.)
-func (w *writer) heed(err error) error {
-	if sqliteCode(err) == sqlite3.SQLITE_IOERR_FSYNC || errors.Is(err, ErrDiskFailed) {
-		return w.fail(err)
-	}
-	return err
-}
-
-func (w *writer) fail(cause error) error {
-	w.failing.Do(func() { close(w.failed) })
-	return fmt.Errorf("%w: %w", ErrDiskFailed, cause)
-}
-
-func (w *writer) broken() bool {
-	select {
-	case <-w.failed:
-		return true
-	default:
-		return false
-	}
-}
-
-// Failed is closed when a sync of an SQLite file has failed. The kernel takes what it could not write for written: the next sync says nothing of it, and what is
-// read here is not what the disk has. So nothing more is written, each write ends with ErrDiskFailed, Close leaves the file as it is, and whoever serves is to LeaveFile and to
-// begin anew with ReadFromDisk. On PostgreSQL, which does the like by itself, it is nil.
-func (s *Store) Failed() <-chan struct{} {
-	if s.write == nil {
-		return nil
-	}
-	return s.write.failed
 }

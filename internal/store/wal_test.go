@@ -1,14 +1,8 @@
 package store_test
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"runtime"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -108,9 +102,10 @@ func refuses(t *testing.T, s *store.Store) {
 	if _, err := tryWrite(t, s, func(*store.Tx) error { return nil }); !errors.Is(err, store.ErrDiskFailed) {
 		t.Errorf("a change: %v; want that the disk has failed", err)
 	}
-	if err := s.Ping(t.Context()); err != nil {
-		t.Error(err)
+	if err := s.Ping(t.Context()); !errors.Is(err, access.ErrUnavailable) || !errors.Is(s.FailedBy(), syscall.EIO) {
+		t.Errorf("Ping: %v; want it to be unavailable, because of EIO and not %v", err, s.FailedBy())
 	}
+	mustMark(t, s)
 }
 
 // reopened closes a store whose disk has failed, which leaves the file to whoever comes next, and opens it again.
@@ -197,87 +192,5 @@ func TestNothingToDoIsDurable(t *testing.T) {
 	}
 	if err := <-ended; !errors.Is(err, access.ErrOutcomeUnknown) {
 		t.Errorf("AppendBatch: %v, want an unknown outcome", err)
-	}
-}
-
-// forgetful is set for the process whose disk forgets in TestCheckpointThatFails.
-const forgetful = "OPENWAY_TEST_FORGETFUL"
-
-// TestCheckpointThatFails: nothing is written after it. Who serves next finds what checkpoints before it have taken over into the file, and the disk has lost, in the log, also
-// while another process has the file open that knows nothing of it.
-func TestCheckpointThatFails(t *testing.T) {
-	if dsn := os.Getenv(forgetful); dsn != "" {
-		failToCheckpoint(t, dsn)
-		return
-	}
-	if runtime.GOOS != "linux" {
-		t.Skip("elsewhere than on Linux this takes an end of all processes that have the file open")
-	}
-	db := storetest.New(t, store.SQLite)
-	stale, err := os.ReadFile(db.DSN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestCheckpointThatFails$")
-	cmd.Env = append(os.Environ(), forgetful+"="+db.DSN)
-	in, inErr := cmd.StdinPipe()
-	out, outErr := cmd.StdoutPipe()
-	if err := errors.Join(inErr, outErr, cmd.Start()); err != nil {
-		t.Fatal(err)
-	}
-	said := bufio.NewScanner(out)
-	for said.Scan() && said.Text() != "failed" {
-		t.Log(said.Text())
-	}
-	if err := os.WriteFile(db.DSN, stale, 0o600); err != nil { // the disk has lost what was taken over
-		t.Fatal(err)
-	}
-	if err := store.ReadFromDisk(t.Context(), db.DSN); err != nil {
-		t.Fatal(err)
-	}
-	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
-	mustAppend(t, s, mustClaim(t, s), 1, batchOf(mustMark(t, s), "c"))
-	if ids := requestIDs(t, s); ids != manyA+"bc" {
-		t.Errorf("the events are %q, want 200 a, b and c", ids)
-	}
-	if err := errors.Join(in.Close(), s.Close(), cmd.Wait()); err != nil {
-		t.Fatal(err)
-	}
-	var sound string
-	if err := raw(t, db).QueryRow(`PRAGMA integrity_check`).Scan(&sound); err != nil || sound != "ok" {
-		t.Errorf("the database is %q, %v", sound, err)
-	}
-}
-
-// manyA are events on more pages than the next batch writes.
-var manyA = strings.Repeat("a", 200)
-
-func failToCheckpoint(t *testing.T, dsn string) {
-	s, err := store.Open(t.Context(), store.Options{Database: dsn})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store.RestUpkeep(s)
-	lane, mark := mustClaim(t, s), mustMark(t, s)
-	mustAppend(t, s, lane, 1, batchOf(mark, strings.Split(manyA, "")...))
-	err = s.View(t.Context(), func(*store.Tx) error { // what comes after its begin is not taken over, and the log goes on
-		mustAppend(t, s, lane, 2, batchOf(mark, "b"))
-		_, err := store.CheckpointStep(t.Context(), s)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store.FailCheckpoint(s, syscall.EIO)
-	if _, err := store.CheckpointStep(t.Context(), s); !errors.Is(err, syscall.EIO) {
-		t.Fatalf("a checkpoint that fails: %v, want EIO", err)
-	}
-	refuses(t, s)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	fmt.Println("failed")
-	if _, err := io.ReadAll(os.Stdin); err != nil { // the file stays open
-		t.Fatal(err)
 	}
 }
