@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
@@ -34,14 +35,26 @@ func (a *app) beginAnewWhenFailed(st *store.Store, log *slog.Logger, logs *serve
 		}
 		if err == nil {
 			log.Warn("the disk works again: starting anew from what it has")
-			var exe string
-			if exe, err = os.Executable(); err == nil {
-				err = syscall.Exec(exe, os.Args, a.environ) //nolint:gosec // this program, as it was started
-			}
+			logs.Close(logPatience)
+			err = syscall.Exec(thisProgram(), os.Args, a.environ) //nolint:gosec // as it was started
 		}
-		log.Error("the server cannot start itself anew, and ends", slog.Any("error", err))
-		logs.Close(logPatience)
+		a.complain(fmt.Sprintf("the server cannot start itself anew, and ends: %v", err))
 		os.Exit(1) // what is served here is not to be trusted
 	}()
 	return ended
+}
+
+// thisProgram is the path of the program that runs, also when another one stands in its place by now.
+func thisProgram() string {
+	const running = "/proc/self/exe"
+	path, err := os.Executable()
+	if err != nil {
+		return running
+	}
+	there, err := os.Stat(path)
+	here, hereErr := os.Stat(running)
+	if err != nil || hereErr != nil || !os.SameFile(there, here) {
+		return running
+	}
+	return path
 }

@@ -205,7 +205,7 @@ func (c *ServeCmd) Run(a *app) (err error) {
 	}
 	anew := a.beginAnewWhenFailed(in.store, log, logs)
 	err = serving{plan: plan, log: log, logs: logs, https: secure}.run(a.ctx, in)
-	if errors.Is(err, store.ErrDiskFailed) {
+	if in.store.FailedBy() != nil {
 		<-anew // another process goes on in the place of this one, unless this one was told to end
 	}
 	err = errors.Join(err, in.close())

@@ -18,6 +18,8 @@ import (
 // ErrDiskFailed is the error of writes after a sync of an SQLite file has failed, and of that one.
 var ErrDiskFailed = errors.New("the disk has failed to keep what was written")
 
+var errSeenByOthers = errors.New("another process was told so")
+
 // Failed returns a channel that is closed when a sync of an SQLite file has failed. From then on nothing is written, each write and Ping ends with ErrDiskFailed, and Close
 // leaves the file as it is. Whoever serves is to LeaveFile and to become another process. On PostgreSQL, which stops itself and recovers, it is nil.
 func (s *Store) Failed() <-chan struct{} {
@@ -51,6 +53,7 @@ func (s *Store) LeaveFile(ctx context.Context) error {
 			return err
 		}
 	}
+	s.endUpkeep() // a checkpoint that is under way ends with what it saw
 	var err error
 	w.left, err = forget(ctx, w.path)
 	return err
@@ -63,6 +66,7 @@ func (w *writer) holdFile(ctx context.Context) error {
 			return err
 		}
 	}
+	_, _ = w.conn.ExecContext(ctx, `ROLLBACK`) // of whoever saw the disk fail
 	return w.begin(ctx)
 }
 
@@ -100,6 +104,21 @@ func tryDisk(database string) error {
 	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
 
+// failedMark is the file that tells processes which come later that the disk has failed: they are not told by the kernel. Open makes it go, by ReadFromDisk, where
+// nobody serves.
+func failedMark(database string) string { return database + ".failed" }
+
+// trustDisk is for whoever is about to open an SQLite file.
+func trustDisk(ctx context.Context, database string) error {
+	if _, err := os.Stat(failedMark(database)); err != nil {
+		return nil //nolint:nilerr // there is none
+	}
+	if err := ReadFromDisk(ctx, database); err != nil {
+		return unavailable(fmt.Errorf("%w, and nobody writes before the server has started anew: %w", ErrDiskFailed, err))
+	}
+	return nil
+}
+
 // heed is for errors in which a sync of SQLite's own may be: of the log before its pages are taken over or its head is written anew, or of the database file after
 // that. (A disk that has no room says so while it is written to, and nothing is lost by that.) Only a disk that fails shows this: TestDiskThatForgets.
 func (w *writer) heed(err error) error {
@@ -112,6 +131,10 @@ func (w *writer) heed(err error) error {
 func (w *writer) fail(cause error) error {
 	w.failing.Do(func() {
 		w.cause = cause
+		// In memory is where it is needed: a start of the machine makes an end of what is only there.
+		if err := os.WriteFile(failedMark(w.path), []byte(cause.Error()+"\n"), 0o600); err != nil {
+			w.cause = errors.Join(cause, err)
+		}
 		close(w.failed)
 	})
 	return fmt.Errorf("%w: %w", ErrDiskFailed, cause)

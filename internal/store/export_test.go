@@ -133,6 +133,11 @@ func FailCheckpoint(s *Store, failure error) {
 	s.write.pass = func(context.Context, conn) (int64, error) { return 0, s.write.fail(failure) }
 }
 
+// GiveUpWriter makes the writer give its connection up, as after a failure that leaves doubts about it.
+func GiveUpWriter(ctx context.Context, s *Store) {
+	_ = s.write.turned(ctx, func(*sql.Conn) error { return errors.New("given up") })
+}
+
 // CheckpointStep does what the upkeep does when there is enough for a checkpoint.
 func CheckpointStep(ctx context.Context, s *Store) (worked bool, err error) {
 	s.write.pages.Store(s.write.enough)

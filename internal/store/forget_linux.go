@@ -64,6 +64,9 @@ func forget(ctx context.Context, database string) (files []*os.File, err error) 
 			return files, os.NewSyscallError("fadvise", err)
 		}
 	}
+	if err := os.Remove(failedMark(database)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return files, err
+	}
 	return files, nil
 }
 

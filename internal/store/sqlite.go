@@ -47,6 +47,9 @@ func sqliteURIWith(path string, pragmas ...string) (string, error) {
 // connectSQLite makes the file with mode 0600 when it is new (SQLite gives its WAL the same mode), and opens both pools.
 func (s *Store) connectSQLite(ctx context.Context) error {
 	path := s.opt.Database
+	if err := trustDisk(ctx, path); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -186,6 +189,7 @@ func (w *writer) commit(ctx context.Context, fn func(*sql.Conn) (commit bool, er
 		return nil, false, fmt.Errorf("begin to write: %w", w.kind.fault(err))
 	}
 	commit, err := fn(w.conn)
+	err = w.heed(err)
 	if err != nil || !commit {
 		sound = !errors.Is(w.kind.fault(err), access.ErrUnavailable)
 		return w.wal, false, err
@@ -339,8 +343,11 @@ func (w *writer) keep(ctx context.Context, query string) *sql.Stmt {
 	return s
 }
 
-// drop gives the connection up; the next turn makes a new one.
+// drop gives the connection up; the next turn makes a new one. After a failure of the disk it keeps it: SQLite's last act would be a checkpoint.
 func (w *writer) drop() {
+	if w.broken() {
+		return
+	}
 	for _, s := range w.kept {
 		s.Close() //nolint:errcheck // the connection goes with it
 	}

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -114,6 +115,11 @@ func (s *Store) Engine() string { return s.kind.name() }
 
 // Ping makes a real round trip to the database. It fails when the disk has Failed, too.
 func (s *Store) Ping(ctx context.Context) error {
+	if s.write != nil { // another process may have seen it first
+		if _, err := os.Stat(failedMark(s.write.path)); err == nil {
+			s.write.fail(errSeenByOthers) //nolint:errcheck // it is asked for below
+		}
+	}
 	if s.FailedBy() != nil {
 		return fmt.Errorf("ping the database: %w", unavailable(ErrDiskFailed))
 	}

@@ -112,6 +112,9 @@ func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
 // WAL again, instead of making it longer for ever. A reader that stays long keeps pages back; the next step takes them.
 func (w *writer) takeOver(ctx context.Context, beside conn) error {
 	pass := func(on conn) (kept int64, err error) {
+		if w.broken() { // a connection that was made since is not told
+			return 0, ErrDiskFailed
+		}
 		kept, err = w.pass(context.WithoutCancel(ctx), on) // database/sql would tell of a ctx that ended, and not what the disk has told
 		return kept, w.heed(err)
 	}

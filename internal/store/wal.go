@@ -61,8 +61,12 @@ func (w *writer) settle(l *wal) error {
 	if w.broken() {
 		return ErrDiskFailed
 	}
-	if err := w.syncing(f); err != nil {
+	switch err := w.syncing(f); {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrClosed): // the writer's connection was given up meanwhile, for reasons of its own
+		return err
+	default:
 		return w.fail(err)
 	}
-	return nil
 }

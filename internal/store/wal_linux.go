@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +23,7 @@ func syncData(f *os.File) error {
 		}
 	})
 	if err != nil {
-		return err
+		return errors.Join(os.ErrClosed, err) // what else Control ends with
 	}
 	return os.NewSyscallError("fdatasync", failed)
 }

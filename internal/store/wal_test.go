@@ -79,6 +79,14 @@ func TestSyncThatFails(t *testing.T) {
 	if n := syncs.Load(); n != 1 {
 		t.Errorf("%d syncs, want none after the one that failed", n)
 	}
+	release, err := s.LockForServing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(t.Context(), store.Options{Database: db.DSN}); !errors.Is(err, store.ErrDiskFailed) || !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("a command beside a server that has not started anew: %v; want it to be refused", err)
+	}
+	release()
 	again := reopened(t, s, db)
 	if landed, count, err := again.FenceBatch(t.Context(), lane, 2); !landed || count != 1 || err != nil {
 		t.Errorf("FenceBatch = %v, %d, %v; want the one event to have landed", landed, count, err)
@@ -118,6 +126,33 @@ func reopened(t *testing.T, s *store.Store, db storetest.Database) *store.Store 
 		t.Fatalf("the log of a file whose disk has failed is gone (%v)", err)
 	}
 	return storetest.OpenWith(t, store.Options{Database: db.DSN})
+}
+
+// TestGivenUpMeanwhile: that the writer's connection is given up, on a full disk for instance, while somebody waits for the disk, is no failure of the disk.
+func TestGivenUpMeanwhile(t *testing.T) {
+	s := storetest.Open(t, store.SQLite)
+	lane, mark := mustClaim(t, s), mustMark(t, s)
+	waiting, goOn := make(chan struct{}), make(chan struct{})
+	store.WatchSyncs(s, func(do func() error) error {
+		waiting <- struct{}{}
+		<-goOn
+		return do()
+	})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.AppendBatch(t.Context(), lane, 1, batchOf(mark, "a"))
+		ended <- err
+	}()
+	<-waiting
+	store.GiveUpWriter(t.Context(), s)
+	close(goOn)
+	if err := <-ended; !errors.Is(err, access.ErrOutcomeUnknown) || errors.Is(err, store.ErrDiskFailed) {
+		t.Errorf("AppendBatch: %v, want an unknown outcome and no failure of the disk", err)
+	}
+	store.WatchSyncs(s, func(do func() error) error { return do() })
+	if landed, _, err := s.FenceBatch(t.Context(), lane, 1); !landed || err != nil {
+		t.Errorf("FenceBatch = %v, %v; want it to have landed", landed, err)
+	}
 }
 
 // TestSyncsThatOverlap: whoever comes to wait after another's sync has failed is not told that he is safe because his own succeeds.
