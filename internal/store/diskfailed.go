@@ -67,7 +67,8 @@ func (w *writer) holdFile(ctx context.Context) error {
 		}
 	}
 	_, _ = w.conn.ExecContext(ctx, `ROLLBACK`) // of whoever saw the disk fail
-	return w.begin(ctx)
+	_, err := w.conn.ExecContext(ctx, `PRAGMA busy_timeout = `+busyTimeout+`; BEGIN IMMEDIATE`)
+	return err
 }
 
 // tryPause is between two looks at a disk that has failed.
