@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,8 +26,8 @@ const walLimit = "33554432"
 
 // sqliteURI is the file as the driver wants it, whatever characters its name has.
 func sqliteURI(path string, readOnly bool) (string, error) {
-	// NORMAL leaves out the wait for the disk at a commit, and nothing else: whoever needs it waits himself (wal.go).
-	pragmas := []string{"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "secure_delete(FAST)", "journal_size_limit(" + walLimit + ")"}
+	// NORMAL leaves out the wait for the disk at a commit, and nothing else: whoever needs it waits himself (wal.go). Checkpoints are ours to take (count).
+	pragmas := []string{"journal_mode(WAL)", "wal_autocheckpoint(0)", "synchronous(NORMAL)", "foreign_keys(1)", "secure_delete(FAST)", "journal_size_limit(" + walLimit + ")"}
 	if readOnly {
 		pragmas = append(pragmas, "query_only(1)")
 	}
@@ -126,7 +125,6 @@ type writer struct {
 
 	// Somebody else takes the checkpoints (upkeep): he is told by filled when there are enough pages for one.
 	paced  atomic.Bool
-	told   bool         // the connection knows that
 	wrote  int          // pages that the connection has written to the WAL
 	pages  atomic.Int64 // pages written since the last checkpoint
 	enough int64        // pages for a checkpoint
@@ -252,32 +250,37 @@ func (w *writer) turned(ctx context.Context, fn func(*sql.Conn) error) error {
 	return err
 }
 
-// count counts the pages of a commit, for those who take checkpoints.
+// count counts the pages of a commit, and tells those who take checkpoints. Where nobody does the commit takes one itself, after as many pages as SQLite would, which would
+// not tell of a sync that fails.
 func (w *writer) count(ctx context.Context) error {
-	if !w.paced.Load() {
+	if w.bare {
 		return nil
 	}
-	if !w.told {
-		if _, err := w.conn.ExecContext(ctx, `PRAGMA wal_autocheckpoint = `+strconv.Itoa(mostPages)); err != nil {
-			return err
-		}
-		w.told = true
-	}
-	return w.conn.Raw(func(dc any) error {
+	err := w.conn.Raw(func(dc any) error {
 		c, ok := dc.(sqlite.DBStatus)
 		if !ok {
 			return fmt.Errorf("the driver's connection is a %T", dc)
 		}
 		wrote, _, err := c.Status(sqlite.DBStatusCacheWrite, false)
-		if w.pages.Add(int64(wrote-w.wrote)) >= w.enough {
-			select {
-			case w.filled <- struct{}{}:
-			default:
-			}
-		}
+		w.pages.Add(int64(wrote - w.wrote))
 		w.wrote = wrote
 		return err
 	})
+	switch pages := w.pages.Load(); {
+	case err != nil:
+		return err
+	case !w.paced.Load() && pages >= ownPages:
+		w.pages.Store(0)
+		if _, err := w.pass(ctx, w.conn); errors.Is(w.heed(err), ErrDiskFailed) {
+			return err
+		}
+	case pages >= w.enough:
+		select {
+		case w.filled <- struct{}{}:
+		default:
+		}
+	}
+	return nil
 }
 
 // open makes the connection and prepares what each batch of events uses.
@@ -356,7 +359,7 @@ func (w *writer) drop() {
 	w.stmt = batchStatements{}
 	w.wal.close()
 	w.conn.Close() //nolint:errcheck // it goes back to a pool that is told below not to keep it
-	w.conn, w.wal, w.told, w.wrote = nil, nil, false, 0
+	w.conn, w.wal, w.wrote = nil, nil, 0
 	// The pool keeps at most one idle connection: this one. Take it out.
 	w.db.SetMaxIdleConns(0)
 	w.db.SetMaxIdleConns(1)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// upkeep is what a process that appends does beside: it keeps the index over the events up to date, and takes an SQLite file's checkpoints in small steps. In other processes commits take their checkpoints themselves, as SQLite does by default.
+// upkeep is what a process that appends does beside: it keeps the index over the events up to date, and takes an SQLite file's checkpoints in small steps. In other processes commits take their checkpoints themselves.
 type upkeep struct {
 	once sync.Once
 	end  context.CancelFunc
@@ -88,11 +88,10 @@ func (s *Store) keepUp(ctx context.Context) {
 
 // checkpointPages is how many pages are written to the WAL before they are taken over into the database file, 16 MiB. Commits write the same
 // few pages again and again, and only the last of each is taken over: with 1 MiB a step came sixteen times as often and was not much shorter.
-// mostPages is when a commit does it itself, whatever it costs, because nobody else has, 1 GiB: a backup or an export that reads for minutes keeps the
-// pages back, and the commit that follows its end is not to pay for all of them.
+// ownPages is after how many the commits of a process without upkeep do it themselves, SQLite's own default.
 const (
 	checkpointPages = 4096
-	mostPages       = 262144
+	ownPages        = 1000
 )
 
 // checkpointStep takes a checkpoint when there are enough pages for one.

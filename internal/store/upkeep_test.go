@@ -3,6 +3,7 @@ package store_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -85,6 +86,30 @@ func TestWALStaysShort(t *testing.T) {
 		return all
 	}
 	eventually(t, "the WAL is begun anew after the reader has gone", func() bool { write(5); return kept() < 1000 })
+}
+
+// Where nobody takes checkpoints beside, as in a command, commits take them.
+func TestWALOfACommandStaysShort(t *testing.T) {
+	db := storetest.New(t, store.SQLite)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	store.RestUpkeep(s)
+	g := &bustle{mark: mustMark(t, s)}
+	lane := mustClaim(t, s)
+	for seq := range int64(300) {
+		b := &access.EventBatch{Policy: g.mark}
+		for range 200 {
+			b.Events = append(b.Events, g.event())
+		}
+		mustAppend(t, s, lane, seq+1, b)
+	}
+	data, err := os.Stat(db.DSN)
+	wal, walErr := os.Stat(db.DSN + "-wal")
+	if err := errors.Join(err, walErr); err != nil {
+		t.Fatal(err)
+	}
+	if data.Size() < 4<<20 || wal.Size() > 5<<20 {
+		t.Errorf("the file is %d bytes long and its log %d: want it to be taken over each 4 MiB", data.Size(), wal.Size())
+	}
 }
 
 // The index is made while events are appended, without anybody asking for it, and queries find the events all the time.
