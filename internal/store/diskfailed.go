@@ -107,7 +107,12 @@ func tryDisk(database string) error {
 
 // failedMark is the file that tells processes which come later that the disk has failed: they are not told by the kernel. Open makes it go, by ReadFromDisk, where
 // nobody serves.
-func failedMark(database string) string { return database + ".failed" }
+func failedMark(database string) string {
+	if path, err := filepath.EvalSymlinks(database); err == nil {
+		database = path
+	}
+	return database + ".failed"
+}
 
 // trustDisk is for whoever is about to open an SQLite file.
 func trustDisk(ctx context.Context, database string) error {

@@ -11,15 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadFromDisk makes the kernel, and SQLite in every process, forget what they hold of an SQLite file that was not closed, so that whoever reads it next sees what the disk
+// ReadFromDisk makes the kernel, and SQLite in every process, forget what they hold of an SQLite file that was not closed (one that was has no log), so that whoever reads it next sees what the disk
 // has: pages that could not be written stay in memory as if they had been, and what is written over them later may be as little on the disk as they are. It is for
 // whoever is about to serve, and fails as LockForServing does where somebody serves. On PostgreSQL it does nothing. No store of this process may have the file open: its locks would be lost.
 func ReadFromDisk(ctx context.Context, database string) error {
 	if isPostgres(database) {
 		return nil
 	}
-	if _, err := os.Stat(database); errors.Is(err, os.ErrNotExist) {
+	path, err := filepath.EvalSymlinks(database)
+	if errors.Is(err, os.ErrNotExist) || err == nil && !exists(path+"-wal") && !exists(failedMark(database)) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	release, err := lockServing(database)
 	if err != nil {
@@ -31,6 +35,11 @@ func ReadFromDisk(ctx context.Context, database string) error {
 		f.Close() //nolint:errcheck // nothing was written to it that matters
 	}
 	return err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, os.ErrNotExist)
 }
 
 // forget does the work of ReadFromDisk, and returns the files: whoever closes them gives up the lock on the index of the log, and SQLite's own on them.
