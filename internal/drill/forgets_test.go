@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -36,13 +34,6 @@ func newThinDisk(t *testing.T, megabytes int) *thinDisk {
 			}
 		}
 	})
-	run := func(name string, args ...string) (string, error) {
-		out, err := exec.Command(name, args...).CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("%s: %w\n%s", name, err, out)
-		}
-		return strings.TrimSpace(string(out)), err
-	}
 	may := func(err error) {
 		t.Helper()
 		switch {
@@ -56,43 +47,31 @@ func newThinDisk(t *testing.T, megabytes int) *thinDisk {
 	if err := errors.Join(os.Chmod(home, 0o755), os.Mkdir(d.dir, 0o755), os.Mkdir(d.store, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	_, err = run("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dM", megabytes), "openway", d.store)
+	may(run("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dM", megabytes), "openway", d.store))
+	undo = append(undo, func() error { return run("umount", "-l", d.store) })
+	may(run("fallocate", "-l", fmt.Sprintf("%dM", megabytes/2), image))
+	may(run("mkfs.ext4", "-q", "-m", "0", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", image))
+	d.device, err = output("losetup", "-f", "--show", image)
 	may(err)
-	undo = append(undo, func() error { _, err := run("umount", "-l", d.store); return err })
-	_, err = run("fallocate", "-l", fmt.Sprintf("%dM", megabytes/2), image)
-	may(err)
-	_, err = run("mkfs.ext4", "-q", "-m", "0", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", image)
-	may(err)
-	d.device, err = run("losetup", "-f", "--show", image)
-	may(err)
-	undo = append(undo, func() error { _, err := run("losetup", "-d", d.device); return err })
+	undo = append(undo, func() error { return run("losetup", "-d", d.device) })
 	// Of a write of several pages that ends half-way the loop device says that all is well. (Linux 6.18)
 	may(os.WriteFile(filepath.Join("/sys/block", filepath.Base(d.device), "queue/max_sectors_kb"), []byte("4"), 0))
-	_, err = run("mount", d.device, d.dir)
-	may(err)
-	undo = append(undo, func() error { _, err := run("umount", "-l", d.dir); return err })
+	may(run("mount", d.device, d.dir))
+	undo = append(undo, func() error { return run("umount", "-l", d.dir) })
 	may(d.trim())
 	return d
 }
 
 // remount makes the kernel forget all that the disk does not have.
 func (d *thinDisk) remount() error {
-	for _, words := range [][]string{{"umount", d.dir}, {"mount", d.device, d.dir}} {
-		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w\n%s", words, err, out)
-		}
+	if err := run("umount", d.dir); err != nil {
+		return err
 	}
-	return nil
+	return run("mount", d.device, d.dir)
 }
 
 // trim leaves its room to what the file system itself writes, and to files: all else gets it when it is written.
-func (d *thinDisk) trim() error {
-	out, err := exec.Command("fstrim", d.dir).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("fstrim: %w\n%s", err, out)
-	}
-	return nil
-}
+func (d *thinDisk) trim() error { return run("fstrim", d.dir) }
 
 func (d *thinDisk) filler() string { return filepath.Join(d.store, "filler") }
 
@@ -101,22 +80,7 @@ func (d *thinDisk) fill() error {
 	if err := d.trim(); err != nil {
 		return err
 	}
-	f, err := os.Create(d.filler())
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for range 100 {
-		var s syscall.Statfs_t
-		if err := syscall.Statfs(d.store, &s); err != nil {
-			return err
-		}
-		err = syscall.Fallocate(int(f.Fd()), 0, 0, max(int64(s.Bavail)*s.Bsize, 1))
-		if !errors.Is(err, syscall.ENOSPC) { // else the disk took some of the room meanwhile
-			break
-		}
-	}
-	return err
+	return fillUp(d.store, d.filler(), 0)
 }
 
 // byCommand takes rights away as an administrator at a terminal does. A store in this process would see the disk fail as well, and hold its files open from then on.
@@ -177,7 +141,7 @@ func TestDiskThatForgets(t *testing.T) {
 	}
 }
 
-// TestServerBeginsAnew: a server whose disk has failed says so, is not ready, and goes on by itself as a new process of the same number, beside one that has the file open.
+// TestServerBeginsAnew: a server whose disk has failed says so and why, and goes on by itself as a new process of the same number, beside one that has the file open.
 func TestServerBeginsAnew(t *testing.T) {
 	t.Parallel()
 	failing, err := processtest.Build(processtest.Edit{

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -23,12 +24,6 @@ func newDisk(t *testing.T, megabytes int) *disk {
 		t.Fatal(err)
 	}
 	d := &disk{dir: filepath.Join(home, "disk"), image: filepath.Join(home, "image")}
-	run := func(name string, args ...string) error {
-		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%s", name, err, out)
-		}
-		return nil
-	}
 	size := fmt.Sprintf("%dM", megabytes)
 	err = errors.Join(os.Chmod(home, 0o755), os.Mkdir(d.dir, 0o755))
 	switch {
@@ -55,18 +50,36 @@ func newDisk(t *testing.T, megabytes int) *disk {
 	return d
 }
 
+// run runs a program.
+func run(name string, args ...string) error {
+	_, err := output(name, args...)
+	return err
+}
+
+// output is what a program says.
+func output(name string, args ...string) (string, error) {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%s %v: %w\n%s", name, args, err, out)
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
 func (d *disk) filler() string { return filepath.Join(d.dir, "filler") }
 
 // fill leaves about so many KB of room.
-func (d *disk) fill(leave int64) error {
-	f, err := os.Create(d.filler())
+func (d *disk) fill(leave int64) error { return fillUp(d.dir, d.filler(), leave) }
+
+// fillUp makes a file that leaves about so many KB of room on the file system of a directory.
+func fillUp(dir, filler string, leave int64) error {
+	f, err := os.Create(filler)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	for range 100 {
 		var s syscall.Statfs_t
-		if err := syscall.Statfs(d.dir, &s); err != nil {
+		if err := syscall.Statfs(dir, &s); err != nil {
 			return err
 		}
 		err = syscall.Fallocate(int(f.Fd()), 0, 0, max(int64(s.Bavail)*s.Bsize-leave<<10, 1))

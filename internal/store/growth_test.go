@@ -42,6 +42,15 @@ type bustle struct {
 	n    int64
 }
 
+// batch is the next n events.
+func (g *bustle) batch(n int) *access.EventBatch {
+	b := &access.EventBatch{Policy: g.mark}
+	for range n {
+		b.Events = append(b.Events, g.event())
+	}
+	return b
+}
+
 func (g *bustle) event() *access.Event {
 	g.n++
 	mix := uint64(g.n) * 0x9e3779b97f4a7c15

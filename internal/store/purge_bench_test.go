@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/eventlog"
 	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/storetest"
@@ -27,12 +26,8 @@ func BenchmarkAppendBesidePurge(b *testing.B) {
 				lane, seq := mustClaim(b, s), int64(0)
 				g := &bustle{mark: mark}
 				write := func(size int) {
-					batch := &access.EventBatch{Policy: mark}
-					for range size {
-						batch.Events = append(batch.Events, g.event())
-					}
 					seq++
-					mustAppend(b, s, lane, seq, batch)
+					mustAppend(b, s, lane, seq, g.batch(size))
 				}
 				for range 400 {
 					write(1000)

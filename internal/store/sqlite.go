@@ -271,7 +271,7 @@ func (w *writer) count(ctx context.Context) error {
 		return err
 	case !w.paced.Load() && pages >= ownPages:
 		w.pages.Store(0)
-		if _, err := w.pass(ctx, w.conn); errors.Is(w.heed(err), ErrDiskFailed) {
+		if _, err := w.checkpoint(ctx, w.conn); errors.Is(err, ErrDiskFailed) { // what else prevents it is tried again
 			return err
 		}
 	case pages >= w.enough:

@@ -110,16 +110,9 @@ func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
 // meanwhile appends more (again, when it appended much); the rest, which are few, in its turn: only when none is left does the writer begin at the head of the
 // WAL again, instead of making it longer for ever. A reader that stays long keeps pages back; the next step takes them.
 func (w *writer) takeOver(ctx context.Context, beside conn) error {
-	pass := func(on conn) (kept int64, err error) {
-		if w.broken() { // a connection that was made since is not told
-			return 0, ErrDiskFailed
-		}
-		kept, err = w.pass(context.WithoutCancel(ctx), on) // database/sql would tell of a ctx that ended, and not what the disk has told
-		return kept, w.heed(err)
-	}
 	for more := true; more && ctx.Err() == nil; {
 		before := w.pages.Load()
-		kept, err := pass(beside)
+		kept, err := w.checkpoint(ctx, beside)
 		if err != nil {
 			return err
 		}
@@ -130,10 +123,20 @@ func (w *writer) takeOver(ctx context.Context, beside conn) error {
 		}
 	}
 	return w.turned(ctx, func(c *sql.Conn) error {
-		_, err := pass(c)
+		_, err := w.checkpoint(ctx, c)
 		w.pages.Store(0)
 		return err
 	})
+}
+
+// checkpoint does one pass, unless the disk has failed: a connection that was made since is not told. The pass goes on when ctx ends, because database/sql would tell of that
+// and not what the disk has told.
+func (w *writer) checkpoint(ctx context.Context, on conn) (kept int64, err error) {
+	if w.broken() {
+		return 0, ErrDiskFailed
+	}
+	kept, err = w.pass(context.WithoutCancel(ctx), on)
+	return kept, w.heed(err)
 }
 
 // checkpointPass takes the pages over that no reader keeps back, and returns how many are left.

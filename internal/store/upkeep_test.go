@@ -42,12 +42,8 @@ func TestWALStaysShort(t *testing.T) {
 	lane, seq := mustClaim(t, s), int64(0)
 	write := func(batches int) {
 		for range batches {
-			b := &access.EventBatch{Policy: g.mark}
-			for range 100 {
-				b.Events = append(b.Events, g.event())
-			}
 			seq++
-			mustAppend(t, s, lane, seq, b)
+			mustAppend(t, s, lane, seq, g.batch(100))
 		}
 	}
 	size := func() int64 {
@@ -96,11 +92,7 @@ func TestWALOfACommandStaysShort(t *testing.T) {
 	g := &bustle{mark: mustMark(t, s)}
 	lane := mustClaim(t, s)
 	for seq := range int64(300) {
-		b := &access.EventBatch{Policy: g.mark}
-		for range 200 {
-			b.Events = append(b.Events, g.event())
-		}
-		mustAppend(t, s, lane, seq+1, b)
+		mustAppend(t, s, lane, seq+1, g.batch(200))
 	}
 	data, err := os.Stat(db.DSN)
 	wal, walErr := os.Stat(db.DSN + "-wal")
@@ -119,10 +111,7 @@ func TestUpkeepIndexes(t *testing.T) {
 	g := &bustle{mark: mustMark(t, s)}
 	lane := mustClaim(t, s)
 	for seq := range int64(200) {
-		b := &access.EventBatch{Policy: g.mark}
-		for range 100 {
-			b.Events = append(b.Events, g.event())
-		}
+		b := g.batch(100)
 		mustAppend(t, s, lane, seq+1, b)
 		e := b.Events[99]
 		got, err := s.Events(t.Context(), access.EventFilter{GateID: e.GateID, UserID: e.UserID, Limit: 1})
@@ -227,11 +216,7 @@ func writeUntilKilled(t *testing.T, dsn string) {
 	}
 	lane := mustClaim(t, s)
 	for seq := int64(1); ; seq++ {
-		b := &access.EventBatch{Policy: g.mark}
-		for range 20 {
-			b.Events = append(b.Events, g.event())
-		}
-		mustAppend(t, s, lane, seq, b)
+		mustAppend(t, s, lane, seq, g.batch(20))
 		if seq%10 == 0 {
 			if _, _, err := s.PurgeEvents(ctx, noon.Add(time.Duration(g.n-3000)*20*time.Millisecond), 150); err != nil {
 				t.Fatal(err)
