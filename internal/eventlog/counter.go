@@ -17,7 +17,7 @@ type Tallier interface {
 // CounterConfig says what a Counter works with. Zero values of times stand for the defaults.
 type CounterConfig struct {
 	Tallier Tallier
-	Every   time.Duration // between two looks at an idle log: how old the sums on a page may be. Default 1 s
+	Every   time.Duration // between two looks at a log that is not busy: how old the sums on a page may be. Default 1 s
 	Pause   time.Duration // between two rounds while there is more: at least this, so that decisions are recorded in between. Default 10 ms
 	Logger  *slog.Logger  // nil = discarded
 }
@@ -40,12 +40,17 @@ func NewCounter(cfg CounterConfig) *Counter {
 	return &Counter{cfg}
 }
 
-// pruneEvery is how often old sums are deleted, and pruneRows how many in one transaction.
-//
-// restPerWork is how much longer a pause is than the round before it: counting takes a few percent of one processor, however much there is.
+// How long the counter rests after a call, by the work that was done: while there is more, so that counting takes a few percent of one processor, however much there is; and when
+// all is counted. A busy site writes the sums of all its gates each time, however many events they count, so it counts more at a time and not as often:
+// then the sums are up to longestWait old.
 const (
-	restPerWork = 10
+	restPerWork   = 10
+	restPerRounds = 400
+	longestWait   = 5 // times Every
+)
 
+// pruneEvery is how often old sums are deleted, and pruneRows how many in one transaction.
+const (
 	pruneEvery = time.Hour
 	pruneRows  = 200
 )
@@ -53,6 +58,7 @@ const (
 // Run counts until ctx ends.
 func (c *Counter) Run(ctx context.Context) {
 	failing := false
+	var rounds time.Duration // the work since all was counted
 	for pruned := time.Now(); ; {
 		began := time.Now()
 		_, more, err := c.cfg.Tallier.CountEvents(ctx)
@@ -71,12 +77,25 @@ func (c *Counter) Run(ctx context.Context) {
 			c.cfg.Logger.Info("eventlog: the sums of the overview are kept again")
 		}
 		failing = err != nil
+		work := time.Since(began)
+		rounds += work
 		wait := c.cfg.Every
-		if more && err == nil {
-			wait = min(max(c.cfg.Pause, restPerWork*time.Since(began)), c.cfg.Every)
+		if err == nil {
+			wait = c.rest(work, rounds, more)
+		}
+		if !more {
+			rounds = 0
 		}
 		if sleep(ctx, wait) != nil {
 			return
 		}
 	}
+}
+
+// rest is how long to rest after a call that took work, of calls that took rounds together and have left more to be counted or nothing.
+func (c *Counter) rest(work, rounds time.Duration, more bool) time.Duration {
+	if more {
+		return min(max(c.cfg.Pause, restPerWork*work), c.cfg.Every)
+	}
+	return min(max(c.cfg.Every, restPerRounds*rounds), longestWait*c.cfg.Every)
 }

@@ -125,6 +125,7 @@ type writer struct {
 
 	// Somebody else takes the checkpoints (upkeep): he is told by filled when there are enough pages for one.
 	paced  atomic.Bool
+	data   *os.File     // the database file once more, while somebody does; closed last, because our locks on the file go with the first descriptor that is closed
 	wrote  int          // pages that the connection has written to the WAL
 	pages  atomic.Int64 // pages written since the last checkpoint
 	enough int64        // pages for a checkpoint

@@ -151,6 +151,9 @@ func (s *Store) Close() error {
 		}
 	}
 	errs = append(errs, s.read.Close())
+	if s.write != nil && s.write.data != nil {
+		s.write.data.Close() //nolint:errcheck // nothing was written through it
+	}
 	return errors.Join(errs...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 )
@@ -20,9 +21,12 @@ const upkeepRest = time.Second
 
 func (s *Store) beginUpkeep() {
 	s.upkeep.once.Do(func() {
-		run := s.followEvents
+		run, err := s.followEvents, error(nil)
 		if s.write != nil {
 			s.write.paced.Store(true)
+			if s.write.data, err = os.Open(s.write.path); err != nil {
+				s.log.Warn("checkpoints will hold the gates up longer", "error", err)
+			}
 			run = s.keepUp
 		}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -86,11 +90,11 @@ func (s *Store) keepUp(ctx context.Context) {
 	}
 }
 
-// checkpointPages is how many pages are written to the WAL before they are taken over into the database file, 16 MiB. Commits write the same
-// few pages again and again, and only the last of each is taken over: with 1 MiB a step came sixteen times as often and was not much shorter.
+// checkpointPages is how many pages are written to the WAL before they are taken over into the database file, 32 MiB. Commits write the same
+// few pages again and again, and only the last of each is taken over: with 1 MiB a step came as much more often and was not much shorter.
 // ownPages is after how many the commits of a process without upkeep do it themselves, SQLite's own default.
 const (
-	checkpointPages = 4096
+	checkpointPages = 8192 // as long as walLimit
 	ownPages        = 1000
 )
 
@@ -120,6 +124,12 @@ func (w *writer) takeOver(ctx context.Context, beside conn) error {
 		if kept >= w.enough {                    // a reader keeps them back; should it end now, the writer's turn is no time to take them
 			w.pages.Store(0)
 			return nil
+		}
+	}
+	// The pass in the turn waits until the disk has all that was taken over: let it have most of that before.
+	if w.data != nil {
+		if err := w.sync(w.data); err != nil {
+			return err
 		}
 	}
 	return w.turned(ctx, func(c *sql.Conn) error {

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,6 +84,41 @@ func TestWALStaysShort(t *testing.T) {
 		return all
 	}
 	eventually(t, "the WAL is begun anew after the reader has gone", func() bool { write(5); return kept() < 1000 })
+}
+
+// Nobody is held up while the disk is given what a checkpoint takes over; and when it fails then it has failed.
+func TestCheckpointWaitsBesideTheWriter(t *testing.T) {
+	db := storetest.New(t, store.SQLite)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	mark := mustMark(t, s)
+	var meanwhile atomic.Pointer[func() error] // is done instead of the next wait for the disk
+	store.WatchSyncs(s, func(do func() error) error {
+		if f := meanwhile.Swap(nil); f != nil {
+			return (*f)()
+		}
+		return do()
+	})
+	lane := mustClaim(t, s)
+	mustAppend(t, s, lane, 1, batchOf(mark, "a"))
+
+	write := func() error {
+		mustAppend(t, s, lane, 2, batchOf(mark, "b"))
+		return nil
+	}
+	meanwhile.Store(&write)
+	if worked, err := store.CheckpointStep(t.Context(), s); !worked || err != nil || meanwhile.Load() != nil {
+		t.Errorf("a checkpoint: %v, %v; want it to have waited for the disk", worked, err)
+	}
+	if ids := requestIDs(t, s); ids != "ab" {
+		t.Errorf("the events are %q, want one more", ids)
+	}
+
+	fail := func() error { return syscall.EIO }
+	meanwhile.Store(&fail)
+	if _, err := store.CheckpointStep(t.Context(), s); !errors.Is(err, store.ErrDiskFailed) {
+		t.Errorf("a checkpoint: %v; want that the disk has failed", err)
+	}
+	refuses(t, s)
 }
 
 // Where nobody takes checkpoints beside, as in a command, commits take them.

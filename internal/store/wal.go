@@ -58,6 +58,11 @@ func (w *writer) settle(l *wal) error {
 	}
 	f := <-l.free
 	defer func() { l.free <- f }()
+	return w.sync(f)
+}
+
+// sync returns when what was written to a file of the database is on the disk.
+func (w *writer) sync(f *os.File) error {
 	if w.broken() {
 		return ErrDiskFailed
 	}
