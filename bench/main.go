@@ -209,8 +209,7 @@ func rates(ctx context.Context, o options, site siteDef, dir string, page *bytes
 			}
 		}
 	}
-	slices.Sort(flushes)
-	return report(page, o, site, targets, all, flushes[len(flushes)/2]), nil
+	return report(page, o, site, targets, all, flushes), nil
 }
 
 // startAll starts the limit, our server on each engine, each once more for TLS, and names the peers. stop ends what was started, also after an error.

@@ -45,10 +45,10 @@ func heading(b *bytes.Buffer) {
 	fmt.Fprintf(b, "%s, commit %s, %s, %d cores (%s)\n\n", time.Now().UTC().Format("2006-01-02"), strings.TrimSpace(string(commit)), runtime.Version(), runtime.NumCPU(), cpuName())
 }
 
-// results of a run, by load and target.
+// results of a run, by load and target, round by round.
 type results map[string]map[string][]loadResult
 
-// of is the median round; ok is false where nothing was measured.
+// of is what the rounds of a load say together; ok is false where nothing was measured.
 func (r results) of(load, target string) (res loadResult, ok bool) {
 	rounds := r[load][target]
 	if len(rounds) == 0 {
@@ -57,24 +57,61 @@ func (r results) of(load, target string) (res loadResult, ok bool) {
 	return median(rounds), true
 }
 
-// report writes the tables and returns how many aims were missed.
-func report(b *bytes.Buffer, o options, site siteDef, targets []*target, all results, flush time.Duration) (missed int) {
-	fmt.Fprintf(b, "%d users, %d gates; medians of %d interleaved rounds of %d s; the generator runs beside the server; fdatasync of 4 kB on this disk %.2f ms (median, measured in each round).\n", site.Users, site.Gates, o.Rounds, o.Seconds, flush.Seconds()*1000)
-	b.WriteString("Ratio: to the limit's rate, or for an arrival rate to its p99. Refused and failed: the most of a round. CPU: the server's processor time for an answer, its database's included.\n\n")
+// compared is the median, over the rounds, of a number that is made of several measurements of the same round: what else the machine does from minute to minute
+// is in all of them. at gives one of a load and target; NaN where one was not measured.
+func (r results) compared(number func(at func(load, target string) loadResult, round int) float64) float64 {
+	var all []float64
+	for round := range r.rounds() {
+		n := number(func(load, target string) loadResult {
+			if rounds := r[load][target]; round < len(rounds) {
+				return rounds[round]
+			}
+			return loadResult{Seconds: math.NaN(), P50: math.NaN(), P99: math.NaN()}
+		}, round)
+		if math.IsNaN(n) {
+			return n
+		}
+		all = append(all, n)
+	}
+	if len(all) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// rounds is how many there were.
+func (r results) rounds() (n int) {
+	for _, targets := range r {
+		for _, rounds := range targets {
+			n = max(n, len(rounds))
+		}
+	}
+	return n
+}
+
+// report writes the tables and returns how many aims were missed. flushes are what a sync of the disk took, round by round.
+func report(b *bytes.Buffer, o options, site siteDef, targets []*target, all results, flushes []time.Duration) (missed int) {
+	flush := slices.Sorted(slices.Values(flushes))[len(flushes)/2]
+	fmt.Fprintf(b, "%d users, %d gates; medians of %d interleaved rounds of %d s; the generator runs beside the server; fdatasync of 4 kB on this disk %.2f ms (median, measured in each round).\n", site.Users, site.Gates, o.Rounds, o.Seconds, millis(flush))
+	b.WriteString("Ratio: to the limit's rate, or for an arrival rate to its p99; like the aims, the median of what each round says. Refused and failed: the most of a round. CPU: the server's processor time for an answer, its database's included.\n\n")
 	b.WriteString("| load | server | answers/s | ratio | p50 ms | p90 ms | p99 ms | max ms | refused | failed | CPU µs |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, l := range loads {
-		limit, compare := all.of(l.name, "limit")
 		for _, t := range targets {
 			res, ok := all.of(l.name, t.name)
 			if !ok || t.tls != l.tls {
 				continue
 			}
 			ratio := "–"
-			switch {
-			case compare && l.rate > 0:
-				ratio = fmt.Sprintf("%.2f", res.P99/limit.P99)
-			case compare:
-				ratio = fmt.Sprintf("%.2f", res.perSecond()/limit.perSecond())
+			n := all.compared(func(at func(load, target string) loadResult, _ int) float64 {
+				ours, limit := at(l.name, t.name), at(l.name, "limit")
+				if l.rate > 0 {
+					return ours.P99 / limit.P99
+				}
+				return ours.perSecond() / limit.perSecond()
+			})
+			if !math.IsNaN(n) {
+				ratio = fmt.Sprintf("%.2f", n)
 			}
 			fmt.Fprintf(b, "| %s | %s | %.0f | %s | %.2f | %.2f | %.2f | %.1f | %d | %d | %.0f |\n", l.name, t.name, res.perSecond(), ratio, res.P50, res.P90, res.P99, res.Max, res.Refused, res.Failed, res.CPU)
 		}
@@ -82,7 +119,7 @@ func report(b *bytes.Buffer, o options, site siteDef, targets []*target, all res
 	b.WriteString("\n| aim | server | measured | aimed at | |\n|---|---|--:|--:|---|\n")
 	for _, t := range targets {
 		if t.name != "limit" && !t.tls {
-			missed += aims(b, all, t.name, flush.Seconds()*1000)
+			missed += aims(b, all, t.name, flushes)
 		}
 	}
 	b.WriteString("\n| server | resident memory after the run |\n|---|--:|\n")
@@ -98,37 +135,37 @@ func report(b *bytes.Buffer, o options, site siteDef, targets []*target, all res
 	return missed
 }
 
+func millis(d time.Duration) float64 { return d.Seconds() * 1000 }
+
 // aims holds one server's numbers to what they are meant to be, and returns how many are not.
-func aims(b *bytes.Buffer, all results, name string, flushMS float64) (missed int) {
-	get := func(load, target string) loadResult {
-		if r, ok := all.of(load, target); ok {
-			return r
-		}
-		return loadResult{P50: math.NaN(), P99: math.NaN()}
-	}
-	rate := func(load, target string) float64 {
-		if r, ok := all.of(load, target); ok {
-			return r.perSecond()
-		}
-		return math.NaN()
-	}
-	least := func(what string, measured, aim float64) {
+func aims(b *bytes.Buffer, all results, name string, flushes []time.Duration) (missed int) {
+	type pick = func(load, target string) loadResult
+	least := func(what string, aim float64, number func(at pick, round int) float64) {
+		measured := all.compared(number)
 		missed += aimRow(b, what, name, measured, ">= ", aim, measured >= aim)
 	}
-	most := func(what string, measured, aim float64) {
+	most := func(what string, aim float64, number func(at pick, round int) float64) {
+		measured := all.compared(number)
 		missed += aimRow(b, what, name, measured, "<= ", aim, measured <= aim)
 	}
-	least("rate of 64 callers, by the limit's", rate(callers64, name)/rate(callers64, "limit"), 0.50)
-	least("rate of 256 callers, by the limit's", rate(callers256, name)/rate(callers256, "limit"), 0.60)
-	most("p50 of one caller, by the limit's p50 + one fdatasync", get(oneCaller, name).P50/(get(oneCaller, "limit").P50+flushMS), 1.6)
-	most("p99 at 3,000/s, by the limit's", get(arriving, name).P99/get(arriving, "limit").P99, 2)
-	for _, c := range [][2]string{{fresh, "what is left on new connections"}, {secure, "what is left over TLS"}, {secureFresh, "what is left on new connections over TLS"}} {
-		kept, bare := rate(c[0], name)/rate(callers64, name), rate(c[0], "limit")/rate(callers64, "limit")
-		least(c[1]+", by what is left of the limit", kept/bare, 0.85)
+	byLimit := func(load string) func(pick, int) float64 {
+		return func(at pick, _ int) float64 { return at(load, name).perSecond() / at(load, "limit").perSecond() }
 	}
-	least("rate during 200 bad logins, by the rate without", rate(duringLogins, name)/rate(callers64, name), 0.70)
-	most("p99 of what is answered to 4,096 callers, by the p99 of 256", get(manyCallers, name).P99/get(callers256, name).P99, 10)
-	least("rate right after those, by the rate before", rate(afterMany, name)/rate(callers64, name), 0.8)
+	byCallers := func(load string) func(pick, int) float64 {
+		return func(at pick, _ int) float64 { return at(load, name).perSecond() / at(callers64, name).perSecond() }
+	}
+	least("rate of 64 callers, by the limit's", 0.50, byLimit(callers64))
+	least("rate of 256 callers, by the limit's", 0.60, byLimit(callers256))
+	most("p50 of one caller, by the limit's p50 + one fdatasync", 1.6, func(at pick, round int) float64 {
+		return at(oneCaller, name).P50 / (at(oneCaller, "limit").P50 + millis(flushes[round]))
+	})
+	most("p99 at 3,000/s, by the limit's", 2, func(at pick, _ int) float64 { return at(arriving, name).P99 / at(arriving, "limit").P99 })
+	for _, c := range [][2]string{{fresh, "what is left on new connections"}, {secure, "what is left over TLS"}, {secureFresh, "what is left on new connections over TLS"}} {
+		least(c[1]+", by what is left of the limit", 0.85, func(at pick, round int) float64 { return byLimit(c[0])(at, round) / byLimit(callers64)(at, round) })
+	}
+	least("rate during 200 bad logins, by the rate without", 0.70, byCallers(duringLogins))
+	most("p99 of what is answered to 4,096 callers, by the p99 of 256", 10, func(at pick, _ int) float64 { return at(manyCallers, name).P99 / at(callers256, name).P99 })
+	least("rate right after those, by the rate before", 0.8, byCallers(afterMany))
 	return missed
 }
 

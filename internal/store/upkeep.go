@@ -120,17 +120,17 @@ func (w *writer) takeOver(ctx context.Context, beside conn) error {
 		if err != nil {
 			return err
 		}
-		more = w.pages.Load()-before >= w.enough // so many were written meanwhile: it was a long one, as after a long read
-		if kept >= w.enough {                    // a reader keeps them back; should it end now, the writer's turn is no time to take them
+		if kept >= w.enough { // a reader keeps them back; should it end now, the writer's turn is no time to take them
 			w.pages.Store(0)
 			return nil
 		}
-	}
-	// The pass in the turn waits until the disk has all that was taken over: let it have most of that before.
-	if w.data != nil {
-		if err := w.sync(w.data); err != nil {
-			return err
+		// The pass in the turn waits until the disk has all that was taken over: let it have most of that before.
+		if w.data != nil {
+			if err := w.sync(w.data); err != nil {
+				return err
+			}
 		}
+		more = w.pages.Load()-before >= w.enough // so many were written meanwhile: it was a long one, as after a long read
 	}
 	return w.turned(ctx, func(c *sql.Conn) error {
 		_, err := w.checkpoint(ctx, c)
