@@ -34,7 +34,7 @@ type Hour struct {
 }
 
 // Overview is what happened at the gates today and in the last days, in the site's zone. It is read from sums that are about a second
-// behind the events, on a busy site up to five (Health.Behind: more, after an import or a crash).
+// behind the events, on a busy site up to five (Health.Uncounted says when more, after an import or a crash).
 type Overview struct {
 	Zone    *time.Location
 	Today   time.Time // when today began

@@ -94,15 +94,17 @@ func (tx *Tx) gatesSeen(rest string, args ...any) ([]GateSeen, error) {
 	return list, nil
 }
 
-// CountedAt is when events were last counted, and whether some are waiting to be.
-func (tx *Tx) CountedAt() (at time.Time, behind bool, err error) {
-	if err := tx.queryRow(`SELECT NULLIF(counted_at, 0) FROM event_counter WHERE id = 1`).Scan(asTime(&at)); err != nil {
-		return time.Time{}, false, fmt.Errorf("read how far events are counted: %w", err)
-	}
-	err = tx.queryRow(`SELECT EXISTS (SELECT 1 FROM event_count_part) OR EXISTS (SELECT 1 FROM writer w WHERE NOT w.counted
-		AND EXISTS (SELECT 1 FROM event_batch b WHERE b.writer_id = w.id AND b.seq > w.counted_seq))`).Scan(&behind)
+// CountedAt is when events were last counted, and when the oldest was recorded that waits to be; zero: none does.
+func (tx *Tx) CountedAt() (at, waiting time.Time, err error) {
+	var parts bool // of what was counted, which are to be written yet
+	err = tx.queryRow(`SELECT NULLIF(counted_at, 0), EXISTS (SELECT 1 FROM event_count_part),
+			(SELECT MIN((SELECT b.recorded_at FROM event_batch b WHERE b.writer_id = w.id AND b.seq > w.counted_seq ORDER BY b.seq LIMIT 1)) FROM writer w WHERE NOT w.counted)
+		FROM event_counter WHERE id = 1`).Scan(asTime(&at), &parts, asTime(&waiting))
 	if err != nil {
-		return time.Time{}, false, fmt.Errorf("read how far events are counted: %w", err)
+		return time.Time{}, time.Time{}, fmt.Errorf("read how far events are counted: %w", err)
 	}
-	return at, behind, nil
+	if parts && (waiting.IsZero() || at.Before(waiting)) {
+		waiting = at
+	}
+	return at, waiting, nil
 }

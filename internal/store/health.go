@@ -13,7 +13,7 @@ type Health struct {
 	OldestEvent time.Time
 	NewestEvent time.Time
 	CountedAt   time.Time // when events were last counted (CountEvents)
-	Behind      bool      // some wait to be counted
+	Uncounted   time.Time // when the oldest was recorded that waits to be counted
 }
 
 // Health reads it: a few slices of the log at most.
@@ -29,7 +29,7 @@ func (s *Store) Health(ctx context.Context) (h Health, err error) {
 		return Health{}, err
 	}
 	err = s.View(ctx, func(tx *Tx) error {
-		h.CountedAt, h.Behind, err = tx.CountedAt()
+		h.CountedAt, h.Uncounted, err = tx.CountedAt()
 		return err
 	})
 	return h, err

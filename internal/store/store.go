@@ -7,8 +7,9 @@
 //     written only while the policy that decided them is the newest one.
 //   - An error says whether anything can have been written: access.ErrOutcomeUnknown means it cannot be known, any other
 //     error means that nothing was.
-//   - On SQLite nothing but the SQLite library opens the database file while a store of this process has it open (closing a second
-//     descriptor would drop the process's POSIX locks on it). LeaveFile does, as the last act of a process, and closes nothing.
+//   - On SQLite nothing but the SQLite library closes a descriptor of the database file while a store of this process has it open (the
+//     process's POSIX locks on it would go). A store that appends has one more and closes it last: a process opens a file that it appends to once.
+//     LeaveFile opens it as the last act of a process, and closes nothing.
 //   - After a sync of an SQLite file has failed nothing more is written (Failed).
 package store
 

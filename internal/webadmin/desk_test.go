@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -286,5 +287,27 @@ func TestSettings(t *testing.T) {
 				t.Errorf("agreed and not saved: %+v", site)
 			}
 		})
+	}
+}
+
+// The overview says that its numbers are not up to date when events wait for longer than they do on a busy site, and not before.
+func TestOverviewWithEventsToCount(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	b := x.as("viewer")
+	x.keeper.Verify(t.Context(), gatekeeper.Request{Gate: "nowhere", Token: "nobody's phone", At: time.Now(), RequestID: "one", Address: netip.MustParseAddr("10.0.0.7")})
+	for _, later := range []struct {
+		by    time.Duration
+		count bool
+		says  bool
+	}{{0, false, false}, {time.Minute, false, true}, {time.Minute, true, false}} {
+		if later.count {
+			if _, more, err := x.store.CountEvents(t.Context()); more || err != nil {
+				t.Fatalf("CountEvents: more %v, %v", more, err)
+			}
+		}
+		x.admin.now = func() time.Time { return time.Now().Add(later.by) }
+		if page := b.get("/admin/").want(t, "the overview", http.StatusOK); page.shows("Events are still being counted.") != later.says {
+			t.Errorf("the overview %v later, counted %v: says that events wait: %v", later.by, later.count, !later.says)
+		}
 	}
 }

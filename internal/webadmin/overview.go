@@ -26,7 +26,7 @@ type overviewPage struct {
 	Silent  []seenRow
 	Needs   []need
 	Health  []fact
-	Behind  bool // the numbers wait to be counted
+	Behind  bool // events have been waiting to be counted for longer than they do
 }
 
 // denial is a reason for refusals and how often it was given.
@@ -51,6 +51,8 @@ const (
 	overviewRows = 8
 	// silentAfter is how long a gate may be without a request before it is named.
 	silentAfter = 24 * time.Hour
+	// countedWithin is how long an event waits to be counted where nothing is wrong, with room: a busy site is counted every five seconds.
+	countedWithin = 10 * time.Second
 	// backupDue is how old the last backup may be.
 	backupDue = 26 * time.Hour
 	// attentionSpan and how often within it the same was refused before somebody should look.
@@ -93,7 +95,8 @@ func (a *Admin) overview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p.Behind, p.Health = health.Behind, v.healthFacts(a, health)
+	p.Behind = !health.Uncounted.IsZero() && v.now.Sub(health.Uncounted) > countedWithin
+	p.Health = v.healthFacts(a, health)
 	if p.Needs, err = a.needs(r, health); err != nil {
 		return err
 	}
