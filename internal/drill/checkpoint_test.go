@@ -16,7 +16,7 @@ import (
 func TestCheckpointBesideVerify(t *testing.T) {
 	measuring(t)
 	ask := push{conns: 64, rate: 1000}
-	// The upkeep takes a step at each 16 MiB, every second or two here. All answers are held against those that met no step.
+	// The upkeep takes a step at each 32 MiB, every few seconds here. All answers are held against those that met no step.
 	t.Run("sqlite", func(t *testing.T) {
 		database := onDisk(t, store.SQLite)
 		ask := ask

@@ -40,13 +40,13 @@ func NewCounter(cfg CounterConfig) *Counter {
 	return &Counter{cfg}
 }
 
-// How long the counter rests after a call, by the work that was done: while there is more, so that counting takes a few percent of one processor, however much there is; and when
-// all is counted. A busy site writes the sums of all its gates each time, however many events they count, so it counts more at a time and not as often:
-// then the sums are up to longestWait old.
+// How the counter rests: while there is more, restPerWork times as long as the call before took, so that counting takes a few percent of one processor, however much there is.
+// When all is counted, for Every; on a log to which busyRate events a second came, or more, busyRests times that: what is written are the sums of the gates that were used, however many
+// events they count.
 const (
-	restPerWork   = 10
-	restPerRounds = 400
-	longestWait   = 5 // times Every
+	restPerWork = 10
+	busyRate    = 500
+	busyRests   = 5
 )
 
 // pruneEvery is how often old sums are deleted, and pruneRows how many in one transaction.
@@ -58,13 +58,13 @@ const (
 // Run counts until ctx ends.
 func (c *Counter) Run(ctx context.Context) {
 	failing := false
-	var rounds time.Duration // the work since all was counted
+	var came arrivals
 	for pruned := time.Now(); ; {
 		began := time.Now()
-		_, more, err := c.cfg.Tallier.CountEvents(ctx)
+		n, more, err := c.cfg.Tallier.CountEvents(ctx)
 		if err == nil && time.Since(pruned) > pruneEvery {
-			var n int
-			if n, err = c.cfg.Tallier.PruneCounts(ctx, pruneRows); err == nil && n < pruneRows {
+			var gone int
+			if gone, err = c.cfg.Tallier.PruneCounts(ctx, pruneRows); err == nil && gone < pruneRows {
 				pruned = time.Now()
 			}
 		}
@@ -77,14 +77,9 @@ func (c *Counter) Run(ctx context.Context) {
 			c.cfg.Logger.Info("eventlog: the sums of the overview are kept again")
 		}
 		failing = err != nil
-		work := time.Since(began)
-		rounds += work
 		wait := c.cfg.Every
 		if err == nil {
-			wait = c.rest(work, rounds, more)
-		}
-		if !more {
-			rounds = 0
+			wait = c.rest(&came, n, more, time.Now(), time.Since(began))
 		}
 		if sleep(ctx, wait) != nil {
 			return
@@ -92,10 +87,22 @@ func (c *Counter) Run(ctx context.Context) {
 	}
 }
 
-// rest is how long to rest after a call that took work, of calls that took rounds together and have left more to be counted or nothing.
-func (c *Counter) rest(work, rounds time.Duration, more bool) time.Duration {
+// arrivals are the events that came since all was counted.
+type arrivals struct {
+	n     int
+	since time.Time
+}
+
+// rest is how long to rest after a call that took work, and counted n events.
+func (c *Counter) rest(came *arrivals, n int, more bool, now time.Time, work time.Duration) time.Duration {
+	came.n += n
 	if more {
 		return min(max(c.cfg.Pause, restPerWork*work), c.cfg.Every)
 	}
-	return min(max(c.cfg.Every, restPerRounds*rounds), longestWait*c.cfg.Every)
+	busy := float64(came.n) >= busyRate*now.Sub(came.since).Seconds()
+	*came = arrivals{since: now}
+	if busy {
+		return busyRests * c.cfg.Every
+	}
+	return c.cfg.Every
 }

@@ -8,20 +8,28 @@ import (
 func TestCounterRests(t *testing.T) {
 	const ms = time.Millisecond
 	c := NewCounter(CounterConfig{})
+	now := time.Now()
+	came := arrivals{since: now}
 	for _, x := range []struct {
-		what         string
-		work, rounds time.Duration
-		more         bool
-		want         time.Duration
+		what  string
+		after time.Duration // since the call before
+		n     int
+		more  bool
+		work  time.Duration
+		want  time.Duration
 	}{
-		{"an idle log", ms / 2, ms / 2, false, time.Second},
-		{"a busy one", ms, 8 * ms, false, 3200 * ms},
-		{"a slow disk", 100 * ms, 2 * time.Second, false, 5 * time.Second},
-		{"a log to catch up with", 20 * ms, time.Minute, true, 200 * ms},
-		{"small steps", ms / 10, ms, true, 10 * ms},
-		{"a stall", time.Minute, time.Minute, true, time.Second},
+		{"an idle log", time.Second, 0, false, ms, time.Second},
+		{"some come", time.Second, 400, false, 50 * ms, time.Second},
+		{"small steps", 700 * ms, 300, true, ms / 10, 10 * ms},
+		{"longer ones", 200 * ms, 300, true, 20 * ms, 200 * ms},
+		{"a stall", 10 * ms, 0, true, time.Minute, time.Second},
+		{"all of which were many", 90 * ms, 0, false, ms, 5 * time.Second},
+		{"as many in five seconds are few", 5 * time.Second, 600, false, ms, time.Second},
+		{"a busy log stays so", time.Second, 3000, false, ms, 5 * time.Second},
+		{"for as long as it is", 5 * time.Second, 2600, false, ms, 5 * time.Second},
 	} {
-		if got := c.rest(x.work, x.rounds, x.more); got != x.want {
+		now = now.Add(x.after)
+		if got := c.rest(&came, x.n, x.more, now, x.work); got != x.want {
 			t.Errorf("%s: rests %v, want %v", x.what, got, x.want)
 		}
 	}

@@ -94,7 +94,8 @@ func (tx *Tx) gatesSeen(rest string, args ...any) ([]GateSeen, error) {
 	return list, nil
 }
 
-// CountedAt is when events were last counted, and when the oldest was recorded that waits to be; zero: none does.
+// CountedAt is when events were last counted, and since when some wait to be: those that are not counted since the oldest was recorded, those whose sums are not all
+// written since they were counted. Zero: none does.
 func (tx *Tx) CountedAt() (at, waiting time.Time, err error) {
 	var parts bool // of what was counted, which are to be written yet
 	err = tx.queryRow(`SELECT NULLIF(counted_at, 0), EXISTS (SELECT 1 FROM event_count_part),

@@ -162,3 +162,14 @@ func ReaderPID(ctx context.Context, s *Store) (pid int, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT pg_backend_pid()`).Scan(&pid)
 	return pid, err
 }
+
+// Each runs a query of one number and calls do with each.
+func Each(tx *Tx, query string, do func(n int64) error) error {
+	return tx.each(query, nil, func(row scanner) error {
+		var n int64
+		if err := row.Scan(&n); err != nil {
+			return err
+		}
+		return do(n)
+	})
+}

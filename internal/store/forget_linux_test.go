@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,5 +95,29 @@ func failToCheckpoint(t *testing.T, dsn string) {
 	fmt.Println("failed")
 	if _, err := io.ReadAll(os.Stdin); err != nil { // the file stays open
 		t.Fatal(err)
+	}
+}
+
+// Whoever still reads when a store is closed keeps his lock on the file, without which another process would take itself for the last one and remove the log.
+func TestCloseBesideAReader(t *testing.T) {
+	db := storetest.New(t, store.SQLite)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	mustAppend(t, s, mustClaim(t, s), 1, batchOf(mustMark(t, s), "a"))
+	locked := func() bool {
+		info, err := os.Stat(db.DSN)
+		locks, lockErr := os.ReadFile("/proc/locks")
+		if err := errors.Join(err, lockErr); err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(fmt.Sprintf(`POSIX .* %d \S+:%d `, os.Getpid(), info.Sys().(*syscall.Stat_t).Ino)).Match(locks)
+	}
+	err := s.View(t.Context(), func(*store.Tx) error {
+		if err := s.Close(); err != nil || !locked() {
+			t.Errorf("Close: %v; locked %v, want it to be", err, locked())
+		}
+		return nil
+	})
+	if err != nil || locked() {
+		t.Errorf("View: %v; locked %v after all is over", err, locked())
 	}
 }

@@ -13,7 +13,7 @@ type Health struct {
 	OldestEvent time.Time
 	NewestEvent time.Time
 	CountedAt   time.Time // when events were last counted (CountEvents)
-	Uncounted   time.Time // when the oldest was recorded that waits to be counted
+	Uncounted   time.Time // since when some wait to be counted
 }
 
 // Health reads it: a few slices of the log at most.

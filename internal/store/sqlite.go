@@ -20,9 +20,9 @@ import (
 // busyTimeout bounds, in milliseconds, how long a statement without a nearer deadline waits for another process's write.
 const busyTimeout = "5000"
 
-// walLimit, in bytes, is what is left of a WAL that became longer, when it is begun anew. What is below stays, because writing over a
-// file costs less than making it longer.
-const walLimit = "33554432"
+// walLimit, in bytes, is what is left of a WAL that became longer, when it is begun anew: twice what checkpointPages come to. What is below stays, because
+// writing over a file costs less than making it longer.
+const walLimit = "67108864"
 
 // sqliteURI is the file as the driver wants it, whatever characters its name has.
 func sqliteURI(path string, readOnly bool) (string, error) {
@@ -125,7 +125,7 @@ type writer struct {
 
 	// Somebody else takes the checkpoints (upkeep): he is told by filled when there are enough pages for one.
 	paced  atomic.Bool
-	data   *os.File     // the database file once more, while somebody does; closed last, because our locks on the file go with the first descriptor that is closed
+	data   *os.File     // the database file once more, while somebody does; see letData
 	wrote  int          // pages that the connection has written to the WAL
 	pages  atomic.Int64 // pages written since the last checkpoint
 	enough int64        // pages for a checkpoint
@@ -306,11 +306,11 @@ func (w *writer) open(ctx context.Context) error {
 	return nil
 }
 
-// maxKept bounds the statements that are kept prepared. Those with lists in them come in many lengths.
+// maxKept bounds the statements that are kept prepared: for a further one any other is given up. Those with lists in them come in many lengths.
 const maxKept = 256
 
 // prepared is the writer's connection to those who change rows one by one: preparing a statement costs more than running it, and a
-// site file runs the same few thousands of times. Only statements that end before the next one begins are kept.
+// site file runs the same few thousands of times.
 type prepared struct {
 	*sql.Conn
 	w *writer
@@ -330,11 +330,32 @@ func (p prepared) QueryRowContext(ctx context.Context, query string, args ...any
 	return p.Conn.QueryRowContext(ctx, query, args...)
 }
 
-// keep returns the prepared statement, or nil where there is none: running the text then gives the error, if there is one.
+// rows is QueryContext for who calls back when the rows are read. Until then the statement serves nobody else.
+func (p prepared) rows(ctx context.Context, query string, args []any) (rows *sql.Rows, back func(), err error) {
+	s := p.w.keep(ctx, query)
+	if s == nil {
+		rows, err = p.Conn.QueryContext(ctx, query, args...)
+		return rows, func() {}, err
+	}
+	p.w.kept[query] = nil
+	rows, err = s.QueryContext(ctx, args...)
+	return rows, func() { p.w.kept[query] = s }, err
+}
+
+// keep returns the prepared statement, or nil where there is none, or where rows of it are being read: the text is run by itself then, and gives the error, if there is one.
 func (w *writer) keep(ctx context.Context, query string) *sql.Stmt {
 	s, ok := w.kept[query]
-	if ok || len(w.kept) >= maxKept {
+	if ok {
 		return s
+	}
+	for old, s := range w.kept {
+		if len(w.kept) < maxKept {
+			break
+		}
+		if s != nil {
+			s.Close() //nolint:errcheck // it is not running
+			delete(w.kept, old)
+		}
 	}
 	s, err := w.conn.PrepareContext(ctx, query)
 	if err != nil {
@@ -364,6 +385,21 @@ func (w *writer) drop() {
 	// The pool keeps at most one idle connection: this one. Take it out.
 	w.db.SetMaxIdleConns(0)
 	w.db.SetMaxIdleConns(1)
+}
+
+// held are descriptors of database files that stay open until the process ends.
+var held sync.Map
+
+// letData closes the second descriptor of the database file, when all connections are. Our locks on the file go with the first descriptor that is closed: while a connection
+// hangs, or the file is left as it is, it stays.
+func (w *writer) letData(closed bool) {
+	switch {
+	case w.data == nil:
+	case closed:
+		w.data.Close() //nolint:errcheck // nothing was written through it
+	default:
+		held.Store(w.data, true)
+	}
 }
 
 // closePatience is how long close waits for whoever writes: longer than any write takes on a disk that works.

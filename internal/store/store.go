@@ -142,6 +142,7 @@ func (s *Store) Close() error {
 	if s.write != nil { // lanes have no connections of their own then
 		s.endUpkeep()
 		if s.write.broken() { // SQLite's last act is a checkpoint, which would take for durable what is not; who comes next has the whole log
+			s.write.letData(false)
 			return nil
 		}
 		errs = append(errs, s.write.close())
@@ -152,10 +153,11 @@ func (s *Store) Close() error {
 		}
 	}
 	errs = append(errs, s.read.Close())
-	if s.write != nil && s.write.data != nil {
-		s.write.data.Close() //nolint:errcheck // nothing was written through it
+	err := errors.Join(errs...)
+	if s.write != nil {
+		s.write.letData(err == nil && s.read.Stats().OpenConnections == 0)
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // Change runs fn in one write transaction of an administrative change: it locks the policy row, draws version+1 and a fresh

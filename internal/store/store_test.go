@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -402,5 +403,40 @@ func TestSQLiteSettings(t *testing.T) {
 	want["query_only"], want["busy_timeout"] = "1", "5000"
 	if d := cmp.Diff(want, reader); d != "" {
 		t.Errorf("a reader's settings, want (-), got (+):\n%s", d)
+	}
+}
+
+// TestStatementsThatAreKept: a query may run while rows of the same text are read, after one that failed, and among more texts than are kept.
+func TestStatementsThatAreKept(t *testing.T) {
+	s := storetest.Open(t, store.SQLite)
+	const three = `SELECT column1 FROM (VALUES (1), (2), (3)) ORDER BY 1`
+	stop := errors.New("stop")
+	for range 2 {
+		_, err := tryWrite(t, s, func(tx *store.Tx) error {
+			if err := store.Each(tx, three, func(int64) error { return stop }); !errors.Is(err, stop) {
+				t.Errorf("a query whose reader gives up: %v", err)
+			}
+			var got []int64
+			err := store.Each(tx, three, func(a int64) error {
+				return store.Each(tx, three, func(b int64) error {
+					for i := range int64(100) {
+						if err := store.Each(tx, fmt.Sprintf(`SELECT %d`, 1000*a+100*b+i), func(int64) error { return nil }); err != nil {
+							return err
+						}
+					}
+					if got = append(got, 10*a+b); len(got) > 9 {
+						return stop
+					}
+					return nil
+				})
+			})
+			if want := []int64{11, 12, 13, 21, 22, 23, 31, 32, 33}; !slices.Equal(got, want) {
+				t.Errorf("got %d, want %d", got, want)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -55,9 +55,17 @@ func (tx *Tx) query(query string, args ...any) (*sql.Rows, error) {
 
 // each runs a query and calls scan for every row, with the row's Scan.
 func (tx *Tx) each(query string, args []any, scan func(row scanner) error) error {
-	rows, err := tx.query(query, args...)
+	var rows *sql.Rows
+	var err error
+	if p, ok := tx.on.(prepared); ok {
+		var back func()
+		rows, back, err = p.rows(tx.ctx, query, args)
+		defer back()
+	} else {
+		rows, err = tx.on.QueryContext(tx.ctx, query, args...)
+	}
 	if err != nil {
-		return err
+		return tx.s.kind.fault(err)
 	}
 	defer rows.Close()
 	for rows.Next() {

@@ -91,10 +91,12 @@ func (s *Store) keepUp(ctx context.Context) {
 }
 
 // checkpointPages is how many pages are written to the WAL before they are taken over into the database file, 32 MiB. Commits write the same
-// few pages again and again, and only the last of each is taken over: with 1 MiB a step came as much more often and was not much shorter.
+// few pages again and again, and only the last of each is taken over: with 1 MiB a step was not much shorter.
+// mostPasses is how many passes there are beside the writer: on a disk that is slower than he writes they would not end.
 // ownPages is after how many the commits of a process without upkeep do it themselves, SQLite's own default.
 const (
-	checkpointPages = 8192 // as long as walLimit
+	checkpointPages = 8192
+	mostPasses      = 4
 	ownPages        = 1000
 )
 
@@ -114,7 +116,8 @@ func (s *Store) checkpointStep(ctx context.Context) (worked bool, err error) {
 // meanwhile appends more (again, when it appended much); the rest, which are few, in its turn: only when none is left does the writer begin at the head of the
 // WAL again, instead of making it longer for ever. A reader that stays long keeps pages back; the next step takes them.
 func (w *writer) takeOver(ctx context.Context, beside conn) error {
-	for more := true; more && ctx.Err() == nil; {
+	more := true
+	for pass := 0; more && pass < mostPasses && ctx.Err() == nil; pass++ {
 		before := w.pages.Load()
 		kept, err := w.checkpoint(ctx, beside)
 		if err != nil {

@@ -51,8 +51,8 @@ const (
 	overviewRows = 8
 	// silentAfter is how long a gate may be without a request before it is named.
 	silentAfter = 24 * time.Hour
-	// countedWithin is how long an event waits to be counted where nothing is wrong, with room: a busy site is counted every five seconds.
-	countedWithin = 10 * time.Second
+	// countedWithin is how long an event waits to be counted where nothing is wrong, with room: a busy site is counted every five seconds, and that takes a few more.
+	countedWithin = 30 * time.Second
 	// backupDue is how old the last backup may be.
 	backupDue = 26 * time.Hour
 	// attentionSpan and how often within it the same was refused before somebody should look.
