@@ -391,6 +391,5 @@ func fsyncTime(dir string) (time.Duration, error) {
 		}
 		took[i] = time.Since(begun)
 	}
-	slices.Sort(took)
-	return took[len(took)/2], nil
+	return middle(took), nil
 }

@@ -190,8 +190,7 @@ func snapshotMain() error {
 			break
 		}
 	}
-	slices.Sort(took)
-	r.AppliedMillis, r.AppliedMaxMillis = took[len(took)/2], took[len(took)-1]
+	r.AppliedMillis, r.AppliedMaxMillis = middle(took), slices.Max(took)
 	return errors.Join(json.NewEncoder(os.Stdout).Encode(r), s.Close())
 }
 
@@ -247,8 +246,7 @@ func decisions(snapshot *decide.Snapshot, c crowd, rnd *rand.Rand) (nanos, alloc
 	if known != passes*asked {
 		return 0, 0, fmt.Errorf("%d of %d decisions found their user", known, passes*asked)
 	}
-	slices.Sort(took)
-	return took[passes/2], float64((is.Mallocs - was.Mallocs) / uint64(known)), nil // whole ones: the collector makes a few
+	return middle(took), float64((is.Mallocs - was.Mallocs) / uint64(known)), nil // whole ones: the collector makes a few
 }
 
 // millionResult is what --million measures.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -20,8 +21,7 @@ func median(rounds []loadResult) (m loadResult) {
 		for i, r := range rounds {
 			all[i] = number(r)
 		}
-		slices.Sort(all)
-		return all[len(all)/2]
+		return middle(all)
 	}
 	m.Seconds = rounds[0].Seconds
 	m.Answered = int(of(func(r loadResult) float64 { return float64(r.Answered) }))
@@ -57,9 +57,12 @@ func (r results) of(load, target string) (res loadResult, ok bool) {
 	return median(rounds), true
 }
 
+// pick gives what was measured of a load and target in a round; NaN where that is nothing.
+type pick func(load, target string) loadResult
+
 // compared is the median, over the rounds, of a number that is made of several measurements of the same round: what else the machine does from minute to minute
-// is in all of them. at gives one of a load and target; NaN where one was not measured.
-func (r results) compared(number func(at func(load, target string) loadResult, round int) float64) float64 {
+// is in all of them. It is NaN where one was not measured.
+func (r results) compared(number func(at pick, round int) float64) float64 {
 	var all []float64
 	for round := range r.rounds() {
 		n := number(func(load, target string) loadResult {
@@ -76,6 +79,11 @@ func (r results) compared(number func(at func(load, target string) loadResult, r
 	if len(all) == 0 {
 		return math.NaN()
 	}
+	return middle(all)
+}
+
+// middle is the median. It sorts.
+func middle[T cmp.Ordered](all []T) T {
 	slices.Sort(all)
 	return all[len(all)/2]
 }
@@ -92,7 +100,7 @@ func (r results) rounds() (n int) {
 
 // report writes the tables and returns how many aims were missed. flushes are what a sync of the disk took, round by round.
 func report(b *bytes.Buffer, o options, site siteDef, targets []*target, all results, flushes []time.Duration) (missed int) {
-	flush := slices.Sorted(slices.Values(flushes))[len(flushes)/2]
+	flush := middle(slices.Clone(flushes))
 	fmt.Fprintf(b, "%d users, %d gates; medians of %d interleaved rounds of %d s; the generator runs beside the server; fdatasync of 4 kB on this disk %.2f ms (median, measured in each round).\n", site.Users, site.Gates, o.Rounds, o.Seconds, millis(flush))
 	b.WriteString("Ratio: to the limit's rate, or for an arrival rate to its p99; like the aims, the median of what each round says. Refused and failed: the most of a round. CPU: the server's processor time for an answer, its database's included.\n\n")
 	b.WriteString("| load | server | answers/s | ratio | p50 ms | p90 ms | p99 ms | max ms | refused | failed | CPU µs |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
@@ -103,7 +111,7 @@ func report(b *bytes.Buffer, o options, site siteDef, targets []*target, all res
 				continue
 			}
 			ratio := "–"
-			n := all.compared(func(at func(load, target string) loadResult, _ int) float64 {
+			n := all.compared(func(at pick, _ int) float64 {
 				ours, limit := at(l.name, t.name), at(l.name, "limit")
 				if l.rate > 0 {
 					return ours.P99 / limit.P99
@@ -139,7 +147,6 @@ func millis(d time.Duration) float64 { return d.Seconds() * 1000 }
 
 // aims holds one server's numbers to what they are meant to be, and returns how many are not.
 func aims(b *bytes.Buffer, all results, name string, flushes []time.Duration) (missed int) {
-	type pick = func(load, target string) loadResult
 	least := func(what string, aim float64, number func(at pick, round int) float64) {
 		measured := all.compared(number)
 		missed += aimRow(b, what, name, measured, ">= ", aim, measured >= aim)

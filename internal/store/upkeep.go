@@ -21,9 +21,10 @@ const upkeepRest = time.Second
 
 func (s *Store) beginUpkeep() {
 	s.upkeep.once.Do(func() {
-		run, err := s.followEvents, error(nil)
+		run := s.followEvents
 		if s.write != nil {
 			s.write.paced.Store(true)
+			var err error
 			if s.write.data, err = os.Open(s.write.path); err != nil {
 				s.log.Warn("checkpoints will hold the gates up longer", "error", err)
 			}
