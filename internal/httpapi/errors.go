@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -78,11 +79,32 @@ func asRefusal(err error) (e refusal, ok bool) {
 	return refusal{}, false
 }
 
+// bodyPatience is how long a refusal waits for the body that its request announced.
+const bodyPatience = 200 * time.Millisecond
+
+// spareBody lets a request be refused whose body nobody has read. A short body that is on its way is read to its end, so that the client can go on using its
+// connection. For any other net/http would wait, however long that takes: the connection is closed after the answer instead, and the client told so.
+func spareBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	control := http.NewResponseController(w)
+	if 0 < r.ContentLength && r.ContentLength <= maxBody && r.Header.Get("Expect") == "" { // reading would ask for what is held back
+		if _, err := r.Body.Read(nil); errors.Is(err, io.EOF) {
+			return // it was read, and net/http is reading on: its deadline is not ours to set
+		}
+		_ = control.SetReadDeadline(time.Now().Add(bodyPatience)) // where that is not supported all of it is there
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
+			return
+		}
+	}
+	w.Header().Set("Connection", "close")
+	_ = control.EnableFullDuplex()
+}
+
 // fail answers a request with the error that its handler returned.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if r.ContentLength != 0 { // else net/http waits for the rest of the body first, however long that takes
-		_ = http.NewResponseController(w).EnableFullDuplex()
-	}
+	spareBody(w, r)
 	l := h.languageOf(r)
 	var (
 		bad      access.Invalid

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
@@ -86,6 +87,43 @@ func TestPathsThatAreNotThere(t *testing.T) {
 	}
 }
 
+// Whoever is refused before the body was read can go on using the connection.
+func TestRefusedAndGoesOn(t *testing.T) {
+	t.Parallel()
+	front := httptest.NewServer(newSite(t, nil))
+	t.Cleanup(front.Close)
+	body := strings.Repeat("x", 500)
+	for line, status := range map[string]int{
+		"POST /api/v1/devices/register": http.StatusUnauthorized,
+		"PUT /api/v1/access/verify":     http.StatusMethodNotAllowed,
+		"POST /nope":                    http.StatusNotFound,
+		"POST /api/v1/auth/token":       http.StatusBadRequest, // which reads it
+	} {
+		conn, err := net.Dial("tcp", front.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		in := bufio.NewReader(conn)
+		for i := range 3 {
+			// The head comes first, as from clients that write the two apart.
+			for _, part := range []string{line + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n", body} {
+				if _, err := io.WriteString(conn, part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			resp, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatalf("%s, request %d: %v", line, i, err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != status || resp.Close {
+				t.Errorf("%s, request %d: got %s, %v, close %v; want %d and a connection to go on with", line, i, resp.Status, err, resp.Close, status)
+			}
+		}
+	}
+}
+
 // Who may not call is told so even if the body that the head announces never comes.
 func TestRefusedBeforeTheBody(t *testing.T) {
 	t.Parallel()
@@ -106,9 +144,9 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 		if _, err := io.WriteString(conn, line+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		got := make([]byte, len(want))
-		if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
-			t.Errorf("%s, its body kept back: got %q, %v; want %q", line, got, err, want)
+		got, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(got), want) || !strings.Contains(string(got), "\r\nConnection: close\r\n") {
+			t.Errorf("%s, its body kept back: got %q, %v; want %q, and the connection closed, as it is told", line, got, err, want)
 		}
 	}
 }
