@@ -166,9 +166,6 @@ func (c *caller) run(arrivals <-chan time.Time, measureFrom, end time.Time) {
 				c.res.Wrong++
 			}
 		}
-		if o := c.order; o.Logins && outcome == refusedAnswer {
-			time.Sleep(rudePause)
-		}
 		if begun.Before(measureFrom) || done.After(end) {
 			if err != nil {
 				c.close()
@@ -196,9 +193,6 @@ func (c *caller) run(arrivals <-chan time.Time, measureFrom, end time.Time) {
 		}
 	}
 }
-
-// rudePause is how long the clients of a login storm wait when they are told that too many are waiting (they are told two seconds).
-const rudePause = 100 * time.Millisecond
 
 func (c *caller) close() {
 	if c.conn != nil {

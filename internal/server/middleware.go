@@ -3,6 +3,7 @@ package server
 import (
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -38,13 +39,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.fail(rec, r, http.StatusBadRequest)
 		return
 	}
+	if !s.isPlain(r.URL.Path) { // who asks there is told at once
+		rec.pace, rec.asked = &s.pace, r
+	}
 	s.handler.ServeHTTP(rec, r)
+}
+
+// isPlain reports whether a path is one of Config.Plain.
+func (s *Server) isPlain(path string) bool {
+	return slices.ContainsFunc(s.routes, func(route plainRoute) bool { return route.path == path })
 }
 
 // recorder is the ResponseWriter that handlers see: it remembers what the access log needs. It lives in a pool.
 type recorder struct {
 	http.ResponseWriter
-	status int // 0 = nothing was written yet
+	status int           // 0 = nothing was written yet
+	pace   *pace         // of answers that turn the caller away; nil = they go at once
+	asked  *http.Request // with pace
 	attrs  []slog.Attr
 }
 
@@ -56,7 +67,7 @@ func (s *Server) recorder(w http.ResponseWriter) *recorder {
 
 // release gives rec back. Handlers must not touch their writer after they have returned, as with any ResponseWriter.
 func (s *Server) release(rec *recorder) {
-	rec.ResponseWriter = nil
+	rec.ResponseWriter, rec.pace, rec.asked = nil, nil, nil
 	rec.status = 0
 	clear(rec.attrs)
 	rec.attrs = rec.attrs[:0]
@@ -67,6 +78,9 @@ func (s *Server) release(rec *recorder) {
 func (rec *recorder) WriteHeader(status int) {
 	if rec.status == 0 && status >= 200 {
 		rec.status = status
+		if rec.pace != nil && turnsAway(status) {
+			rec.pace.wait(rec.asked.Context())
+		}
 	}
 	rec.ResponseWriter.WriteHeader(status)
 }

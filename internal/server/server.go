@@ -43,6 +43,7 @@ type Config struct {
 	TLS            *tls.Config    // such as TLS makes: this listener speaks HTTPS and nothing else; nil = plain HTTP
 	// Plain names paths whose POSTs are read without net/http when they have the usual form (plain.go): small requests with small answers, in great
 	// number. Such a request and its body are used again when its handler returns; its context never ends; its answer is sent in one piece.
+	// At other paths answers of 429 and 503 are held back for a second once there are more than 20 a second (pace.go).
 	Plain []string
 	Quiet bool // requests are logged at DEBUG: machines ask all the time
 
@@ -83,6 +84,7 @@ type Server struct {
 	patience time.Duration
 
 	conns       connections
+	pace        pace
 	recorders   sync.Pool
 	draining    atomic.Bool
 	trips       readiness
