@@ -13,8 +13,9 @@ import (
 //
 //   - net/http moves a connection's deadlines six times a request. Here a deadline is only noted, and what the kernel's poller is told is an
 //     earlier one that stands from a request before: when that comes, the newer one is looked at.
-//   - While a handler works, net/http reads on, in a goroutine of its own, to learn whether the client has gone. That read (the only
-//     one of a single byte that it makes) is put off until the handler has worked for a while, which verify hardly ever does.
+//   - While a handler works, net/http reads on, in a goroutine of its own, to learn whether the client has gone. That read, of a single
+//     byte, is put off until the handler has worked for a while, which verify hardly ever does. (Before a request is read there
+//     are others of a single byte: where a line of its head has filled net/http's buffer but for that.)
 //   - It remembers what the connection is doing, so that no table of all connections is written to twice a request.
 //   - What was read of it before net/http got it comes first (plainloop.go).
 //
@@ -88,7 +89,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if len(c.ahead) > 0 {
 		return takeAhead(&c.ahead, p), nil
 	}
-	if len(p) == 1 && !c.own.Load() {
+	if len(p) == 1 && !c.own.Load() && http.ConnState(c.state.Load()) == http.StateActive {
 		if err := c.putOff(); err != nil {
 			return 0, err
 		}

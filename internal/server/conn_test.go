@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -284,6 +285,48 @@ func TestSlowClients(t *testing.T) {
 	for range each * len(begin) {
 		if err := <-ended; err != nil {
 			t.Errorf("a slow client was not cut off: %v", err)
+		}
+	}
+}
+
+// A head that stops is waited for no longer than any, wherever it stops: also where net/http has room for a single byte more.
+func TestHeadStops(t *testing.T) {
+	t.Parallel()
+	at := running(t, Config{
+		Plain: []string{"/plain"}, ReadHeaderTimeout: 300 * time.Millisecond,
+		Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+	})
+	for _, path := range []string{"/", "/plain"} {
+		request := "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+		line := "POST " + path + " HTTP/1.1\r\n"
+		for name, head := range map[string]string{
+			"4094": line + strings.Repeat("a", 4094), "4095": line + strings.Repeat("a", 4095), "4096": line + strings.Repeat("a", 4096), "empty lines": "\r\n\r\n",
+		} {
+			for what, before := range map[string]string{"first": "", "next": request} {
+				t.Run(path+" "+what+" "+name, func(t *testing.T) {
+					t.Parallel()
+					c, err := net.Dial("tcp", at)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer c.Close()
+					_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+					in := bufio.NewReader(c)
+					for _, part := range []string{before, head} {
+						if _, err := io.WriteString(c, part); err != nil {
+							t.Fatal(err)
+						}
+						if part == request {
+							if _, err := http.ReadResponse(in, nil); err != nil {
+								t.Fatal(err)
+							}
+						}
+					}
+					if rest, err := io.ReadAll(in); isTimeout(err) {
+						t.Errorf("still connected, got %q", rest)
+					}
+				})
+			}
 		}
 	}
 }

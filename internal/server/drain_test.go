@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -197,5 +199,51 @@ func TestRawRequests(t *testing.T) {
 		if tt.want[9:] != "400" && !strings.Contains(string(got), "\r\nX-Request-Id: ") {
 			t.Errorf("%q: no request id in %q", tt.sent, got)
 		}
+	}
+}
+
+// shortOfFiles is a listener that for a while has no descriptor left for a connection.
+type shortOfFiles struct {
+	net.Listener
+	times atomic.Int64
+}
+
+func (l *shortOfFiles) Accept() (net.Conn, error) {
+	if l.times.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+// Connections that cannot be accepted are in the log, at a level that is seen, and later ones are answered.
+func TestAcceptFails(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := &shortOfFiles{Listener: l}
+	short.times.Store(2)
+	s := try(t, Config{DrainGrace: time.Millisecond})
+	ctx, drain := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, short) }()
+	resp, err := http.Get("http://" + l.Addr().String() + "/other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	drain()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	seen := 0
+	for _, line := range s.lines(t) {
+		if line["message"] == "connections cannot be accepted" && line["level"] == "ERROR" && strings.Contains(fmt.Sprint(line["error"]), "too many open files") {
+			seen++
+		}
+	}
+	if seen != 2 {
+		t.Errorf("%d lines about it, want 2: %s", seen, s.log)
 	}
 }

@@ -2,7 +2,9 @@ package server
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -51,10 +53,18 @@ func (s *Server) accept(gate *drainListener) {
 		case err == nil:
 			s.conns.note(c, http.StateNew)
 			s.leave(gate, c, s.secured(c))
-		case s.draining.Load() || !gate.fail(err):
+		case s.draining.Load() || !s.failed(gate, err):
 			return
 		}
 	}
+}
+
+// failed says that no connection can be accepted, and leaves it to net/http for how long to rest. It reports false if that takes no more.
+func (s *Server) failed(gate *drainListener, err error) bool {
+	if !errors.Is(err, net.ErrClosed) {
+		s.log.Error("connections cannot be accepted", slog.Any("error", err))
+	}
+	return gate.fail(err)
 }
 
 // secured is the connection as net/http wants it: with TLS over it if that is spoken here.
@@ -88,7 +98,7 @@ func (s *Server) servePlain(base *conn, gate *drainListener) {
 	var rest net.Conn
 	defer func() {
 		if e := recover(); e != nil && e != http.ErrAbortHandler { //nolint:errorlint // a sentinel that is panicked with as it is
-			s.http.ErrorLog.Printf("panic serving %s: %v\n%s", base.RemoteAddr(), e, debug.Stack())
+			s.http.ErrorLog.Printf(panicking+" %s: %v\n%s", base.RemoteAddr(), e, debug.Stack())
 		}
 		if rest != nil {
 			s.leave(gate, base, rest)
@@ -187,6 +197,10 @@ func (p *plainConn) begun() bool {
 		p.kept = false
 		for end := p.from + 4; p.from < end && (p.buf[p.from] == '\r' || p.buf[p.from] == '\n'); {
 			p.from++
+		}
+		if p.from == p.to { // as for net/http the next head is waited for from now on
+			p.since = time.Now()
+			_ = p.base.SetReadDeadline(p.since.Add(p.s.http.ReadHeaderTimeout))
 		}
 	}
 	return !p.kept && p.from < p.to

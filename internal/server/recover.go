@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -34,4 +36,19 @@ func (s *Server) recovered(rec *recorder, r *http.Request, p any) (abort bool) {
 	h.Del("Retry-After")
 	s.fail(rec, r, http.StatusInternalServerError)
 	return false
+}
+
+// httpLog takes what net/http has to say. Most of it is about clients; a panic there, which ends a connection without an answer, is not.
+type httpLog struct{ log *slog.Logger }
+
+// panicking is in the lines of net/http about a panic.
+const panicking = "panic serving"
+
+func (l httpLog) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.Contains(line, []byte(panicking)) {
+		level = slog.LevelError
+	}
+	l.log.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	return len(line), nil
 }

@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -145,7 +146,7 @@ func New(c Config) (*Server, error) {
 		WriteTimeout:      orDefault(c.WriteTimeout, 60*time.Second),
 		IdleTimeout:       orDefault(c.IdleTimeout, 75*time.Second),
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(c.Logger.With(LoggerKey, "openway.http").Handler(), slog.LevelDebug),
+		ErrorLog:          log.New(httpLog{c.Logger.With(LoggerKey, "openway.http")}, "", 0),
 		// "OPTIONS *" gets its request id and log line like everything else.
 		DisableGeneralOptionsHandler: true,
 	}

@@ -334,6 +334,18 @@ func TestProbesShareARoundTrip(t *testing.T) {
 	})
 }
 
+// What net/http says of clients is for those who look closely; a panic, which leaves a client without an answer, is for all.
+func TestWhatNetHTTPSays(t *testing.T) {
+	t.Parallel()
+	s := try(t, Config{})
+	s.http.ErrorLog.Printf("http: TLS handshake error from 192.0.2.1:1: EOF")
+	s.http.ErrorLog.Printf("http: panic serving 192.0.2.1:1: no\nstack")
+	lines := s.lines(t)
+	if len(lines) != 2 || lines[0]["level"] != "DEBUG" || lines[1]["level"] != "ERROR" || lines[1]["message"] != "http: panic serving 192.0.2.1:1: no\nstack" {
+		t.Errorf("got %v", lines)
+	}
+}
+
 func TestPanics(t *testing.T) {
 	s := try(t, Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
