@@ -35,5 +35,6 @@
 // ALLOW that was told and is not in the log, cannot be.
 //
 // Each refusal is counted in exactly one system event: NoteUnanswered if the decision is in the log after all, else access.NoteUnavailable, one per
-// gate, written once the refusals have ceased for a second and the database takes events again. Only a process that ends before that takes its counts with it.
+// gate, written once the refusals have ceased for a second and the database takes events again. Only a process that ends before that takes its counts with it,
+// and who comes when the log is closed, or has gone before Append, is not counted there.
 package eventlog

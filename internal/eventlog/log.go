@@ -215,6 +215,7 @@ func (l *Log) post(e *Entry) {
 
 // Refuse counts a decision that was answered unavailable for another reason than Append's error, so that the log will say so as well.
 func (l *Log) Refuse(ev *access.Event) {
+	l.refusals.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refuse(ev)

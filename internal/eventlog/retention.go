@@ -129,9 +129,12 @@ func (r *Retention) Run(ctx context.Context) {
 // maxLeap is how far the clock may stand ahead of the newest event, and that one of the one before, and still be believed.
 const maxLeap = 365 * 24 * time.Hour
 
+// skew is how far the clocks of replicas may lie apart: the newest event bears the time of the one that is ahead.
+const skew = time.Minute
+
 // Round deletes what is too old now and returns how many events that were.
 //
-// It deletes nothing while the clock stands before the newest event or over a year ahead of it: a board without a
+// It deletes nothing while the clock stands a minute before the newest event or over a year ahead of it: a board without a
 // battery clock must not take all of its log for ancient. Nor does it believe such a clock because events bear its time by now: over a gap of
 // a year in the log it deletes nothing either, until the log on this side of the gap is as old as events are kept.
 func (r *Retention) Round(ctx context.Context) (deleted int, err error) {
@@ -151,7 +154,7 @@ func (r *Retention) Round(ctx context.Context) (deleted int, err error) {
 	}
 	now := r.cfg.Now().UTC()
 	cutoff := Cutoff(now, days)
-	believed := !now.Before(newest) && now.Sub(newest) <= maxLeap
+	believed := !now.Before(newest.Add(-skew)) && now.Sub(newest) <= maxLeap
 	if believed {
 		if believed, err = r.unbroken(ctx, newest, cutoff); err != nil {
 			return 0, err

@@ -51,11 +51,11 @@ func (ln *lane) sift(cause error) (again bool) {
 		l.cfg.Logger.Error("eventlog: the database does not take an event, and it is given up", "writer", ln.writer, "waited_for", waited,
 			"kind", e.Event.Kind, "reason", e.Event.Reason, "gate", e.Event.GateID, "request_id", e.Event.RequestID, "error", cause)
 	}
+	l.mu.Lock()
+	ln.fly(nil) // before the waiters are cleared: the reaper may be looking at them
 	clear(ln.waiters)
 	clear(ln.posted)
 	ln.waiters, ln.posted = ln.waiters[:0], ln.posted[:0]
-	l.mu.Lock()
-	ln.fly(nil)
 	switch {
 	case waited:
 		l.refuse(&e.Event)

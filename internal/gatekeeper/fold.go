@@ -25,7 +25,7 @@ type foldKey struct {
 // folds counts equal denials together, so that nobody can fill the log. Once more than single of them came within a period, the rest
 // are folded into one event, until a period after the first that was folded; and so on while they keep coming.
 //
-// The table is bounded: denials that find it full are folded all together, by reason, under no address.
+// The table is bounded: denials that find it full are folded all together, by reason, under no address and no gate.
 type folds struct {
 	period  int64 // microseconds
 	single  int
@@ -79,7 +79,7 @@ func (f *folds) take(key foldKey, ev *access.Event) bool {
 	if x.open == nil {
 		folded := *ev
 		if nameless {
-			folded.Address, folded.RequestID = "", ""
+			folded.Address, folded.RequestID, folded.GateID, folded.PresentedGate = "", "", 0, ""
 		}
 		folded.Count, folded.Until = 1, ev.At
 		x.open, x.opened = &folded, at

@@ -1,5 +1,5 @@
 // Package posting packs which ids bear which keys, so that the ids of a key can be found again, newest first, without reading the
-// others. It is what the index over the event log on SQLite is made of: a posting is one (key, id), and postings in the order
+// others. It is what the index over the event log is made of: a posting is one (key, id), and postings in the order
 // of key, then id, are cut into chunks of about a database page.
 //
 // It is pure and imports nothing of this module. Keys and ids are at least 0.

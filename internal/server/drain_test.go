@@ -215,6 +215,43 @@ func (l *shortOfFiles) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
+// hungry is a listener that has no descriptor left once the server drains.
+type hungry struct {
+	*net.TCPListener
+	draining func() bool
+}
+
+func (l hungry) Accept() (net.Conn, error) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !l.draining() {
+		<-tick.C
+	}
+	return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+}
+
+// A drain comes to its end when no connection can be accepted any more.
+func TestDrainWithoutDescriptors(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := try(t, Config{DrainGrace: 50 * time.Millisecond})
+	ctx, drain := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, hungry{l.(*net.TCPListener), s.draining.Load}) }()
+	drain()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it goes on draining")
+	}
+}
+
 // Connections that cannot be accepted are in the log, at a level that is seen, and later ones are answered.
 func TestAcceptFails(t *testing.T) {
 	t.Parallel()

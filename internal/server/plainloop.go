@@ -43,6 +43,7 @@ func newPlainConn(s *Server) *plainConn {
 
 // accept takes connections until gate accepts no more.
 func (s *Server) accept(gate *drainListener) {
+	defer gate.end() // a drain waits for it
 	for {
 		c, err := gate.accept()
 		switch {

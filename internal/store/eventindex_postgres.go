@@ -126,7 +126,7 @@ func (tx *Tx) insertChunksPostgres(segment int64, chunks []posting.Chunk) error 
 }
 
 // How the index is kept on PostgreSQL: it is looked at when so many events were appended here, and else every followEvery, for what others
-// append. followRest is how many times as long as its work it rests, so that it takes a fifth of a processor at most.
+// append. followRest is how many times as long as its work it rests then, unless so many were appended again.
 const (
 	followEvery = time.Second
 	followSoon  = 10 * time.Millisecond

@@ -147,6 +147,13 @@ func CheckpointStep(ctx context.Context, s *Store) (worked bool, err error) {
 // SetCheckpointPages lets a checkpoint follow after so many pages. Nobody may write meanwhile.
 func SetCheckpointPages(s *Store, n int64) { s.write.enough = n }
 
+// WrotePages makes the connection that writes seem to have written so many pages of its log less, or SQLite's number of them, of 31 bits, to go round
+// after so many more. It returns how many are counted towards the next checkpoint. Nobody may write meanwhile.
+func WrotePages(s *Store, less int) int64 {
+	s.write.wrote = (s.write.wrote - less) & math.MaxInt32
+	return s.write.pages.Load()
+}
+
 // LanePID is the process of PostgreSQL that serves a lane.
 func LanePID(ctx context.Context, s *Store, writer int64) (pid int, err error) {
 	l, err := s.laneOf(writer)

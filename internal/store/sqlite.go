@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -263,7 +264,7 @@ func (w *writer) count(ctx context.Context) error {
 			return fmt.Errorf("the driver's connection is a %T", dc)
 		}
 		wrote, _, err := c.Status(sqlite.DBStatusCacheWrite, false)
-		w.pages.Add(int64(wrote - w.wrote))
+		w.pages.Add(int64((wrote - w.wrote) & math.MaxInt32)) // SQLite's number has 31 bits and goes round
 		w.wrote = wrote
 		return err
 	})

@@ -131,7 +131,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close closes every connection; of a file whose disk has Failed none. Lanes that still commit are waited for by their owners, not here; a write that a hanging disk
+// Close closes every connection; of a file whose disk has Failed none. On PostgreSQL it waits for a batch that is being committed; a write to a file that a hanging disk
 // does not let go is left behind after a while.
 func (s *Store) Close() error {
 	s.mu.Lock()

@@ -121,6 +121,20 @@ func TestCheckpointWaitsBesideTheWriter(t *testing.T) {
 	refuses(t, s)
 }
 
+// Checkpoints go on when SQLite's number of the pages that were written, which has 31 bits, goes round.
+func TestPagesGoRound(t *testing.T) {
+	db := storetest.New(t, store.SQLite)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	mark, lane := mustMark(t, s), mustClaim(t, s)
+	mustAppend(t, s, lane, 1, batchOf(mark, "a"))
+	const many = 2000 // more than were written so far
+	before := store.WrotePages(s, many)
+	mustAppend(t, s, lane, 2, batchOf(mark, "b"))
+	if n := store.WrotePages(s, 0) - before; n < many || n > many+100 {
+		t.Errorf("%d pages were counted for a batch, and %d before it that nobody had counted", n, many)
+	}
+}
+
 // Where nobody takes checkpoints beside, as in a command, commits take them.
 func TestWALOfACommandStaysShort(t *testing.T) {
 	db := storetest.New(t, store.SQLite)
