@@ -350,28 +350,6 @@ func TestFeedKnowsQuietLanes(t *testing.T) {
 	}
 }
 
-// All yields the same events as pages do, whatever their number.
-func TestAllReadsEveryEvent(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, s *store.Store) {
-		lane := newTestLane(t, s)
-		var want []string
-		for range 3 {
-			want = append(want, lane.write(t, 400)...)
-		}
-		slices.Reverse(want)
-		var got []string
-		for e, err := range eventlog.All(t.Context(), s, access.EventFilter{Decision: access.Deny, Limit: 3}) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, e.RequestID)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%d events, want %d, newest first", len(got), len(want))
-		}
-	})
-}
-
 // Whoever comes to a feed that has ended is told, instead of waiting for ever.
 func TestAClosedFeedSaysSo(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {

@@ -2,6 +2,7 @@ package gatekeeper_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,41 @@ import (
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/gatekeeper"
 )
+
+// TestLateRequestIsItsOwn: a request that was answered before its batch came to its end stands in the log as it was asked, whoever asks meanwhile.
+func TestLateRequestIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTown(t)
+		m.disk = make(chan struct{})
+		g := m.guard(t, nil)
+		defer leave(t, g)
+		verify := func(id string) {
+			r := ask("north", ann)
+			r.RequestID = id
+			if a := g.Verify(t.Context(), r); a.Reason != access.Unavailable {
+				t.Errorf("%s is answered %+v, want UNAVAILABLE", id, a)
+			}
+		}
+		for _, id := range []string{"a", "b", "c"} {
+			verify(id) // until its time is up
+		}
+		disk := m.disk
+		m.with(func() { m.disk = nil })
+		close(disk)
+		pass(2 * time.Second)
+		synctest.Wait()
+		var ids []string
+		for _, e := range m.recorded() {
+			if e.Kind == access.DecisionEvent {
+				ids = append(ids, e.RequestID)
+			}
+		}
+		slices.Sort(ids)
+		if len(ids) == 0 || len(slices.Compact(slices.Clone(ids))) != len(ids) || ids[0] != "a" {
+			t.Errorf("the decisions recorded are %q, want a, and none twice", ids)
+		}
+	})
+}
 
 func TestVerifyRecordsWhatItAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

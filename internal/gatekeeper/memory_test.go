@@ -33,6 +33,8 @@ type town struct {
 	touched   [][]int64
 	down      bool
 	wait      chan struct{} // CredentialLastUsed waits for it, when set
+	loading   chan struct{} // and LoadPolicy, when it has read all
+	disk      chan struct{} // and AppendBatch
 }
 
 const (
@@ -111,7 +113,13 @@ func (m *town) LoadPolicy(_ context.Context, sink access.PolicySink) (access.Pol
 		}
 		sink.Credential(access.PolicyCredential{ID: id, UserID: id, Lookup: m.keys.Lookup(token, access.SchemeSHA256), IdleExpires: true, LastUsedDay: int32(day)})
 	}
-	return m.mark, nil
+	mark := m.mark
+	if wait := m.loading; wait != nil {
+		m.mu.Unlock()
+		<-wait
+		m.mu.Lock()
+	}
+	return mark, nil
 }
 
 func (m *town) PolicyChanges(context.Context, access.PolicyMark) (access.PolicyDelta, error) {
@@ -162,6 +170,11 @@ func (m *town) RetireWriter(context.Context, int64) error { return nil }
 func (m *town) AppendBatch(_ context.Context, _, _ int64, b *access.EventBatch) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if wait := m.disk; wait != nil {
+		m.mu.Unlock()
+		<-wait
+		m.mu.Lock()
+	}
 	if m.down {
 		return false, errDown
 	}

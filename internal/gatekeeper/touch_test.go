@@ -49,6 +49,33 @@ func TestUseIsWrittenOnceADay(t *testing.T) {
 	})
 }
 
+// TestUseBesideALoad: a use that is told while the whole policy is read is not forgotten with the snapshot before.
+func TestUseBesideALoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTown(t)
+		m.lastUsed[1] = 10
+		g := m.guard(t, func(c *gatekeeper.Config) { c.IdleDays, c.Poll = 0, -1 })
+		defer leave(t, g)
+		g.Verify(t.Context(), ask("north", ann))
+		loaded := make(chan struct{})
+		m.change(func() { m.loading = loaded })
+		g.Changed()
+		pass(6 * time.Second)
+		synctest.Wait()
+		m.with(func() { m.loading = nil })
+		close(loaded)
+		pass(6 * time.Second)
+		g.Verify(t.Context(), ask("north", ann))
+		pass(6 * time.Second)
+		synctest.Wait()
+		m.with(func() {
+			if len(m.touched) != 1 || m.lastUsed[1] != access.Day(time.Now()) {
+				t.Errorf("written in %v, want once", m.touched)
+			}
+		})
+	})
+}
+
 // TestUseOutlivesAnOutage: what could not be written is written later, at the latest at the end.
 func TestUseOutlivesAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
