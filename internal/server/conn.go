@@ -3,7 +3,6 @@ package server
 import (
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,9 +12,6 @@ import (
 //
 //   - net/http moves a connection's deadlines six times a request. Here a deadline is only noted, and what the kernel's poller is told is an
 //     earlier one that stands from a request before: when that comes, the newer one is looked at.
-//   - While a handler works, net/http reads on, in a goroutine of its own, to learn whether the client has gone. That read, of a single
-//     byte, is put off until the handler has worked for a while, which verify hardly ever does. (Before a request is read there
-//     are others of a single byte: where a line of its head has filled net/http's buffer but for that.)
 //   - It remembers what the connection is doing, so that no table of all connections is written to twice a request.
 //   - What was read of it before net/http got it comes first (plainloop.go).
 //
@@ -27,20 +23,11 @@ type conn struct {
 	ahead []byte       // what is read next, before anything that the socket has
 
 	mu          sync.Mutex
-	wake        sync.Cond // what a read that was put off waits for
 	read, write deadline
 	late        time.Duration // how long the first request that net/http reads was waited for before
-	waiting     bool          // a read was put off
-	stale       bool          // and it was when the connections were last looked through
-	due         bool          // it is to be made now
-	closed      bool
 }
 
-func newConn(c net.Conn) *conn {
-	w := &conn{Conn: c}
-	w.wake.L = &w.mu
-	return w
-}
+func newConn(c net.Conn) *conn { return &conn{Conn: c} }
 
 // deadline is one of the two of a connection.
 type deadline struct {
@@ -88,11 +75,6 @@ func (d *deadline) passed(arm func(time.Time) error) (bool, error) {
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.ahead) > 0 {
 		return takeAhead(&c.ahead, p), nil
-	}
-	if len(p) == 1 && !c.own.Load() && http.ConnState(c.state.Load()) == http.StateActive {
-		if err := c.putOff(); err != nil {
-			return 0, err
-		}
 	}
 	return c.use(&c.read, c.Conn.SetReadDeadline, p, c.Conn.Read)
 }
@@ -143,44 +125,12 @@ func isTimeout(err error) bool {
 	return ok && t.Timeout()
 }
 
-// putOff waits until a read is called off by a deadline that has passed already, which is the usual end, or until it is due.
-func (c *conn) putOff() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !c.due && !c.closed {
-		if !c.read.want.IsZero() && !time.Now().Before(c.read.want) {
-			return os.ErrDeadlineExceeded
-		}
-		c.waiting = true
-		c.wake.Wait()
-		c.waiting = false
-	}
-	c.due, c.stale = false, false
-	return nil
-}
-
-// hurry makes a read due that was put off when it was called last, too.
-func (c *conn) hurry() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.waiting && c.stale {
-		c.due = true
-		c.wake.Signal()
-	}
-	c.stale = c.waiting
-}
-
 // SetReadDeadline is net.Conn's.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !t.IsZero() {
 		t = t.Add(-c.late)
-	}
-	if c.waiting {
-		c.read.want = t
-		c.wake.Signal()
-		return nil
 	}
 	return c.read.set(t, c.Conn.SetReadDeadline)
 }
@@ -206,15 +156,6 @@ func (c *conn) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return nil
-}
-
-// Close is net.Conn's.
-func (c *conn) Close() error {
-	c.mu.Lock()
-	c.closed = true
-	c.wake.Broadcast()
-	c.mu.Unlock()
-	return c.Conn.Close()
 }
 
 // connections knows what each connection is doing. http.Server.Shutdown alone would drop requests that it reads after it was called,
@@ -279,30 +220,6 @@ func (s *connections) note(nc net.Conn, state http.ConnState) {
 		delete(s.all, c)
 		s.mu.Unlock()
 	default:
-	}
-}
-
-// lookEvery is how often connections are looked through for reads that were put off. A client that goes away while it waits for its answer is
-// noticed after one to two of these.
-const lookEvery = 250 * time.Millisecond
-
-// look makes reads that were put off for a while, until done is closed.
-func (s *connections) look(done <-chan struct{}) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-tick.C:
-		}
-		s.mu.Lock()
-		for c := range s.all {
-			if http.ConnState(c.state.Load()) == http.StateActive {
-				c.hurry()
-			}
-		}
-		s.mu.Unlock()
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -129,53 +128,6 @@ func TestConnWritesOn(t *testing.T) {
 		if s := <-got; s != text {
 			t.Errorf("came over as %q", s)
 		}
-	})
-}
-
-// net/http's look for a client that has gone is called off when the handler is done, and made when that takes long.
-func TestReadIsPutOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		here, there := net.Pipe()
-		mine := newConn(here)
-		conns := connections{all: make(map[*conn]struct{})}
-		conns.note(mine, http.StateNew)
-		conns.note(mine, http.StateActive)
-		done := make(chan struct{})
-		go conns.look(done)
-		type result struct {
-			n    int
-			err  error
-			took time.Duration
-		}
-		ended := make(chan result)
-		read := func() {
-			begun := time.Now()
-			n, err := mine.Read(make([]byte, 1))
-			ended <- result{n, err, time.Since(begun)}
-		}
-		go read()
-		synctest.Wait()
-		if err := mine.SetReadDeadline(time.Unix(1, 0)); err != nil {
-			t.Error(err)
-		}
-		if r := <-ended; !errors.Is(r.err, os.ErrDeadlineExceeded) || r.took != 0 {
-			t.Errorf("called off: %+v, want a time-out at once", r)
-		}
-		if err := mine.SetReadDeadline(time.Time{}); err != nil {
-			t.Error(err)
-		}
-		go read()
-		go there.Close()
-		if r := <-ended; !errors.Is(r.err, io.EOF) || r.took > 2*lookEvery {
-			t.Errorf("the client has gone: %+v, want EOF within %s", r, 2*lookEvery)
-		}
-		go read()
-		synctest.Wait()
-		go mine.Close()
-		if r := <-ended; r.err == nil || r.took != 0 {
-			t.Errorf("closed: %+v, want an error at once", r)
-		}
-		close(done)
 	})
 }
 

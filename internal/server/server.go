@@ -171,9 +171,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(gate) }()
 	go s.accept(gate)
-	ended := make(chan struct{})
-	defer close(ended)
-	go s.conns.look(ended)
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving on %s: %w", l.Addr(), err)
