@@ -254,6 +254,88 @@ func TestBatchesAreWorthTheirCommit(t *testing.T) {
 	})
 }
 
+// TestHangingBatchHoldsNobodyUp: whoever comes while a great batch hangs is written by another lane in time, however few they are.
+func TestHangingBatchHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		f := newFaulty(t, m, script{write: {stallsKept, stallsKept, stallsKept}}.plan())
+		l := start(t, eventlog.Config{Appender: f, Policies: f, Lanes: 2})
+		var wg sync.WaitGroup
+		ask := func(id string, want error) {
+			wg.Go(func() {
+				if err := l.Append(t.Context(), entry(id, 1, f)); !errors.Is(err, want) {
+					t.Errorf("append %s: %v, want %v", id, err, want)
+				}
+			})
+			synctest.Wait()
+		}
+		for i := range 2 { // both lanes are away for a moment, so that the others gather
+			ask(fmt.Sprint("first ", i), nil)
+		}
+		for i := range 20 {
+			ask(fmt.Sprint("gathered ", i), access.ErrUnavailable)
+		}
+		for range 2 { // one lane takes what has gathered, and hangs; the other is free
+			f.release <- struct{}{}
+			synctest.Wait()
+		}
+		ask("alone", nil)
+		wg.Wait()
+		close(f.release)
+		stop(t, l)
+	})
+}
+
+// TestGivenBackFirst: what could not be written goes before what has come since.
+func TestGivenBackFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		f := newFaulty(t, m, script{write: {stallsToEnd}}.plan())
+		l := start(t, eventlog.Config{Appender: f, Policies: f, Lanes: 1, MaxBatch: 4, CommitTimeout: time.Second})
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() { _ = l.Append(t.Context(), entry(fmt.Sprintf("%02d", i), 1, f)) })
+			synctest.Wait()
+		}
+		wg.Wait()
+		stop(t, l)
+		var ids []string
+		for _, e := range readAll(t, m) {
+			ids = append(ids, e.RequestID)
+		}
+		slices.Reverse(ids)
+		if len(ids) != 10 || !slices.IsSorted(ids) {
+			t.Errorf("recorded as %v, want all in the order in which they came", ids)
+		}
+	})
+}
+
+// TestFencedBeforeRetired: a lane whose last batch is of unknown fate is marked as given up only when that is settled: until then its number may still be used.
+func TestFencedBeforeRetired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		var steps []step
+		faults := script{write: {unknownLost}, fence: {fails}}.plan()
+		f := newFaulty(t, m, func(s step) fault {
+			k := faults(s)
+			if s == retire || s == fence && k == fine {
+				steps = append(steps, s)
+			}
+			return k
+		})
+		l := start(t, eventlog.Config{Appender: f, Policies: f, Lanes: 1})
+		if err := l.Append(t.Context(), entry("x", 1, f)); !errors.Is(err, access.ErrUnavailable) {
+			t.Errorf("append: %v, want access.ErrUnavailable", err)
+		}
+		pass(time.Second)
+		synctest.Wait()
+		if !slices.Equal(steps, []step{fence, retire}) {
+			t.Errorf("settled by %v, want it fenced, then retired", steps)
+		}
+		stop(t, l)
+	})
+}
+
 // TestOutage lets the database be away for a minute: everybody is answered within the time bound, and afterwards the log says so, once for each gate.
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
