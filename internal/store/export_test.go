@@ -125,7 +125,12 @@ func InsertEvent(tx *Tx, e *access.Event) error {
 
 // WatchSyncs puts itself before each wait for the disk of an SQLite store: do does it.
 func WatchSyncs(s *Store, sync func(do func() error) error) {
-	s.write.syncing = func(f *os.File) error { return sync(func() error { return syncData(f) }) }
+	WatchSyncsOf(s, func(_ *os.File, do func() error) error { return sync(do) })
+}
+
+// WatchSyncsOf is WatchSyncs for whoever looks at the file.
+func WatchSyncsOf(s *Store, sync func(f *os.File, do func() error) error) {
+	s.write.syncing = func(f *os.File) error { return sync(f, func() error { return syncData(f) }) }
 }
 
 // FailCheckpoint lets passes of a checkpoint fail as when a sync within them does.

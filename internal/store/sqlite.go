@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,7 @@ import (
 )
 
 // busyTimeout bounds, in milliseconds, how long a statement without a nearer deadline waits for another process's write.
-const busyTimeout = "5000"
+var busyTimeout = strconv.FormatInt(busyPatience.Milliseconds(), 10)
 
 // walLimit, in bytes, is what is left of a WAL that became longer, when it is begun anew: twice what checkpointPages come to. What is below stays, because
 // writing over a file costs less than making it longer.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -163,7 +164,11 @@ func TestSyncsThatOverlap(t *testing.T) {
 	mark := mustMark(t, s)
 	var syncs atomic.Int64
 	waiting, outcome := make(chan struct{}), make(chan error)
-	store.WatchSyncs(s, func(do func() error) error {
+	var descriptors sync.Map
+	store.WatchSyncsOf(s, func(f *os.File, do func() error) error {
+		if _, taken := descriptors.Swap(f, true); taken {
+			t.Error("two wait by one descriptor, and the kernel would tell but one of them that the disk has failed")
+		}
 		syncs.Add(1)
 		waiting <- struct{}{}
 		return errors.Join(do(), <-outcome)
