@@ -73,15 +73,7 @@ func (s *Snapshot) Decide(r Request) Decision {
 		return d
 	}
 
-	d.PermissionID = s.granted(g, c.user, groups, r.At)
-	if d.PermissionID == 0 {
-		d.Reason = access.NoPermission
-		return d
-	}
-	d.Outcome, d.Reason, d.ReleaseMS = access.Allow, access.OK, g.releaseMS
-	if d.ReleaseMS == 0 {
-		d.ReleaseMS = s.defaultReleaseMS
-	}
+	s.ask(g, c.user, groups, r.At, &d)
 	return d
 }
 
@@ -100,15 +92,20 @@ func (s *Snapshot) DecideUser(gateCode string, userID, at int64) Decision {
 	if !active {
 		return d
 	}
+	s.ask(g, user, groups, at, &d)
+	return d
+}
+
+// ask ends d with what the permissions at g say of a user who is known and active.
+func (s *Snapshot) ask(g *gate, user ref, groups []byte, at int64, d *Decision) {
 	if d.PermissionID = s.granted(g, user, groups, at); d.PermissionID == 0 {
 		d.Reason = access.NoPermission
-		return d
+		return
 	}
 	d.Outcome, d.Reason, d.ReleaseMS = access.Allow, access.OK, g.releaseMS
 	if d.ReleaseMS == 0 {
 		d.ReleaseMS = s.defaultReleaseMS
 	}
-	return d
 }
 
 // Knows reports whether something with one of these lookups may be presented at a gate, whatever would come of it.

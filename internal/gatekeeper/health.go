@@ -1,30 +1,5 @@
 package gatekeeper
 
-import (
-	"context"
-	"fmt"
-
-	"github.com/openway-access/openway/internal/access"
-)
-
-// Retrial is what a gate would answer a credential now.
-type Retrial struct {
-	Outcome      access.Outcome
-	Reason       access.Reason
-	ReleaseMS    int   // how long the lock would open, milliseconds; 0 unless ALLOW
-	PermissionID int64 // what would grant it
-}
-
-// Again says what a gate would answer now if the token of a credential was presented there, by the newest policy; one that is unknown or revoked is TOKEN_INVALID.
-// Nothing is recorded, counted or throttled.
-func (g *Gatekeeper) Again(ctx context.Context, gateCode string, credentialID int64) (Retrial, error) {
-	if err := g.policy.CatchUp(ctx); err != nil {
-		return Retrial{}, fmt.Errorf("try credential %d at gate %q: %w", credentialID, gateCode, err)
-	}
-	d := g.policy.current.Load().DecideCredential(gateCode, credentialID, g.now().UnixMicro())
-	return Retrial{Outcome: d.Outcome, Reason: d.Reason, ReleaseMS: d.ReleaseMS, PermissionID: d.PermissionID}, nil
-}
-
 // Health is how the decider is doing, for people. Counters run since the process began.
 type Health struct {
 	PolicyVersion int64
