@@ -57,6 +57,11 @@ func (c UserCreateCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if c.Role != "" {
+		if err := rolesAgree(role, c.Staff, c.Superuser); err != nil {
+			return err
+		}
+	}
 	password, given, err := c.given(a)
 	if err != nil {
 		return err
@@ -104,6 +109,26 @@ func roleNamed(s string) (access.Role, error) {
 		return r, usagef("--role: %q is not viewer, manager or owner", s)
 	}
 	return r, nil
+}
+
+// rolesAgree refuses a role beside flags that count as a higher one: the higher would hold.
+func rolesAgree(role access.Role, staff, superuser bool) error {
+	counts := access.User{Staff: staff, Superuser: superuser}.Role()
+	if role.Includes(counts) {
+		return nil
+	}
+	flag := "--staff"
+	if superuser {
+		flag = "--superuser"
+	}
+	return usagef("--role %s and %s contradict each other: %[2]s counts as %s; give one of the two", roleShown(role), flag, counts)
+}
+
+func roleShown(r access.Role) string {
+	if r == access.None {
+		return "none"
+	}
+	return string(r)
 }
 
 // UserListCmd lists users.
@@ -231,7 +256,7 @@ type UserChangeCmd struct {
 	FirstName *string `placeholder:"NAME" help:"New first name."`
 	LastName  *string `placeholder:"NAME" help:"New last name."`
 	Language  *string `name:"user-language" placeholder:"en|ru" help:"New language; '' for the browser's."`
-	Role      *string `placeholder:"ROLE" help:"viewer, manager, owner or none."`
+	Role      *string `placeholder:"ROLE" help:"viewer, manager, owner or none; whoever counted as more no longer does."`
 	Staff     *bool   `negatable:"" help:"Counts as manager, or no longer."`
 	Superuser *bool   `negatable:"" help:"Counts as owner, or no longer."`
 }
@@ -243,17 +268,19 @@ func (UserChangeCmd) Help() string {
 
 // Run changes it.
 func (c UserChangeCmd) Run(a *app) error {
-	var roles []access.RoleGrant
+	role := access.None
 	if c.Role != nil {
 		name := *c.Role
 		if name == "none" {
 			name = ""
 		}
-		role, err := roleNamed(name)
-		if err != nil {
+		var err error
+		if role, err = roleNamed(name); err != nil {
 			return err
 		}
-		roles = append(roles, access.RoleGrant{Role: role})
+		if err := rolesAgree(role, c.Staff != nil && *c.Staff, c.Superuser != nil && *c.Superuser); err != nil {
+			return err
+		}
 	}
 	return a.with(func(ctx context.Context, in *installation) error {
 		u, err := in.userNamed(ctx, c.Username)
@@ -274,9 +301,24 @@ func (c UserChangeCmd) Run(a *app) error {
 		if c.Superuser != nil {
 			u.Superuser = *c.Superuser
 		}
+		var roles []access.RoleGrant
+		if c.Role != nil {
+			u.Staff = u.Staff && role.Includes(access.Manager)
+			u.Superuser = u.Superuser && role.Includes(access.Owner)
+			roles = append(roles, access.RoleGrant{Role: role})
+			for _, g := range u.Roles {
+				if g.SiteID != 0 {
+					roles = append(roles, access.RoleGrant{SiteID: g.SiteID})
+				}
+			}
+		}
 		u, err = in.desk.UpdateUser(ctx, in.actor, u, roles...)
 		if err != nil {
 			return err
+		}
+		if c.Role != nil || c.Staff != nil || c.Superuser != nil {
+			a.printf("Changed user %s (role: %s)\n", u.Username, roleShown(u.Role()))
+			return nil
 		}
 		a.printf("Changed user %s\n", u.Username)
 		return nil
