@@ -122,7 +122,7 @@ func (c GateShowCmd) Run(a *app) error {
 		}, func(p access.Permission) int64 { return p.ID }, func(p access.Permission) error {
 			j, err := n.permission(ctx, p)
 			permissions = append(permissions, j)
-			shown = append(shown, j.subject()+j.state())
+			shown = append(shown, j.subject()+in.mark(p, a.now()))
 			return err
 		})
 		if err != nil {

@@ -114,15 +114,15 @@ func (c GroupShowCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		gates, err := in.names().gatesOf(ctx, registry.PermissionFilter{GroupID: g.ID})
+		gates, open, err := in.names().gatesOf(ctx, registry.PermissionFilter{GroupID: g.ID}, a.now())
 		if err != nil {
 			return err
 		}
 		full := struct {
 			groupJSON
 			Members []string `json:"members"`
-			Gates   []string `json:"gates"`
-		}{asGroup(g), members, gates}
+			Gates   []string `json:"gates"` // where its permissions hold now
+		}{asGroup(g), members, open}
 		return a.card(c.JSON, full, "id", g.ID, "group", g.Name, "members", members, "permissions", gates, "created", in.shownAt(g.CreatedAt))
 	})
 }

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/registry"
+	"github.com/openway-access/openway/internal/store"
 )
 
 // PermissionCmd holds the commands about permissions.
@@ -87,7 +91,7 @@ func (PermissionGrantCmd) Help() string {
 
 // Run grants it.
 func (c PermissionGrantCmd) Run(a *app) error {
-	return changePermission(a, c.Gate, c.subjectFlags, c.periodFlags, (*registry.Registry).GrantPermission, "%s may pass gate %s\n", "")
+	return changePermission(a, c.Gate, c.subjectFlags, c.periodFlags, (*registry.Registry).GrantPermission, (*installation).granted, "")
 }
 
 // PermissionSuspendCmd suspends.
@@ -104,12 +108,12 @@ func (PermissionSuspendCmd) Help() string {
 
 // Run suspends it.
 func (c PermissionSuspendCmd) Run(a *app) error {
-	return changePermission(a, c.Gate, c.subjectFlags, c.periodFlags, (*registry.Registry).SuspendPermission,
-		"Suspended the permission of %s at gate %s\n", "there is no such permission of %s at gate %s")
+	return changePermission(a, c.Gate, c.subjectFlags, c.periodFlags, (*registry.Registry).SuspendPermission, (*installation).suspended,
+		"there is no such permission of %s at gate %s")
 }
 
 func changePermission(a *app, gate string, s subjectFlags, f periodFlags,
-	change func(*registry.Registry, context.Context, access.Actor, access.Permission) (access.Permission, error), done, missing string,
+	change func(*registry.Registry, context.Context, access.Actor, access.Permission) (access.Permission, error), tell func(in *installation, subject, gate string, p access.Permission, state registry.GrantState, active bool) string, missing string,
 ) error {
 	if err := s.check(); err != nil {
 		return err
@@ -122,15 +126,85 @@ func changePermission(a *app, gate string, s subjectFlags, f periodFlags,
 		if err := f.fill(in, &p); err != nil {
 			return err
 		}
-		if _, err = change(in.desk, ctx, in.actor, p); errors.Is(err, access.ErrNotFound) && missing != "" {
+		if p, err = change(in.desk, ctx, in.actor, p); errors.Is(err, access.ErrNotFound) && missing != "" {
 			return fmt.Errorf(missing, s.shown(), gate)
 		}
 		if err != nil {
 			return err
 		}
-		a.printf(done, s.shown(), gate)
+		active, others, err := in.atGate(ctx, p, a.now())
+		if err != nil {
+			return err
+		}
+		a.printf("%s\n", tell(in, s.shown(), gate, p, registry.StateAt(p, a.now()), active))
+		if active && len(others) > 0 && (!p.Allow || in.period(p) != "") {
+			a.printf("What lets %s pass there besides: %s\n", s.shown(), strings.Join(others, ", "))
+		}
 		return nil
 	})
+}
+
+func (in *installation) granted(subject, gate string, p access.Permission, state registry.GrantState, active bool) string {
+	switch {
+	case state == registry.GrantOver:
+		return fmt.Sprintf("The permission of %s at gate %s is over already: it held%s", subject, gate, in.period(p))
+	case !active:
+		return fmt.Sprintf("%s may pass gate %s%s, once activated again: openway user activate", subject, gate, in.period(p))
+	}
+	return fmt.Sprintf("%s may pass gate %s%s", subject, gate, in.period(p))
+}
+
+func (in *installation) suspended(subject, gate string, p access.Permission, _ registry.GrantState, _ bool) string {
+	return fmt.Sprintf("Suspended the permission of %s at gate %s%s", subject, gate, in.period(p))
+}
+
+// period is when a permission holds: " from …", " until …", both, or "" for always.
+func (in *installation) period(p access.Permission) string {
+	text := ""
+	if !p.ValidFrom.IsZero() {
+		text = " from " + in.shownAt(p.ValidFrom)
+	}
+	if !p.ValidUntil.IsZero() {
+		text += " until " + in.shownAt(p.ValidUntil)
+	}
+	return text
+}
+
+// atGate is what else lets the subject of p pass at its gate, now or later: a user by their groups as well. An inactive user passes nowhere.
+func (in *installation) atGate(ctx context.Context, p access.Permission, now time.Time) (active bool, others []string, err error) {
+	active = true
+	var grants []registry.Grant
+	if p.UserID != 0 {
+		u, err := in.desk.UserAccess(ctx, p.UserID, p.GateID-1, 1)
+		if err != nil {
+			return false, nil, err
+		}
+		active = u.User.Active
+		for _, g := range u.Gates {
+			if g.Gate.ID == p.GateID {
+				grants = g.Grants
+			}
+		}
+	} else {
+		list, err := in.desk.Permissions(ctx, registry.PermissionFilter{GateID: p.GateID, GroupID: p.GroupID, Limit: store.All})
+		if err != nil {
+			return false, nil, err
+		}
+		for _, x := range list {
+			grants = append(grants, registry.Grant{Permission: x, State: registry.StateAt(x, now)})
+		}
+	}
+	for _, g := range grants {
+		if g.ID == p.ID || g.State != registry.GrantHolds && g.State != registry.GrantNotYet {
+			continue
+		}
+		text := fmt.Sprintf("permission %d", g.ID)
+		if g.Group.ID != 0 {
+			text += " of group " + g.Group.Name
+		}
+		others = append(others, text+in.period(g.Permission))
+	}
+	return active, others, nil
 }
 
 // PermissionRevokeCmd removes.
@@ -233,28 +307,38 @@ func (j permissionJSON) subject() string {
 	return ""
 }
 
-func (j permissionJSON) state() string {
-	if !j.Allow {
+// mark is what a list says beside a permission that does not simply hold.
+func (in *installation) mark(p access.Permission, now time.Time) string {
+	switch registry.StateAt(p, now) {
+	case registry.GrantSuspended:
 		return " (suspended)"
+	case registry.GrantOver:
+		return " (ended)"
+	case registry.GrantNotYet:
+		return " (" + strings.TrimSpace(in.period(p)) + ")"
 	}
-	return ""
+	if p.ValidUntil.IsZero() {
+		return ""
+	}
+	return " (until " + in.shownAt(p.ValidUntil) + ")"
 }
 
-// gatesOf are the codes of the gates that the chosen permissions name, with what is suspended marked.
-func (n *names) gatesOf(ctx context.Context, f registry.PermissionFilter) ([]string, error) {
-	gates := []string{}
-	err := all(0, func(after int64, limit int) ([]access.Permission, error) {
+// gatesOf are the codes of the gates that the chosen permissions name: shown, with a mark, a text for each permission, and open, once each,
+// those where one of them holds now.
+func (n *names) gatesOf(ctx context.Context, f registry.PermissionFilter, now time.Time) (shown, open []string, err error) {
+	shown, open = []string{}, []string{}
+	err = all(0, func(after int64, limit int) ([]access.Permission, error) {
 		f.After, f.Limit = after, limit
 		return n.in.desk.Permissions(ctx, f)
 	}, func(p access.Permission) int64 { return p.ID }, func(p access.Permission) error {
 		code, err := n.gate(ctx, p.GateID)
-		if !p.Allow {
-			code += " (suspended)"
+		shown = append(shown, code+n.in.mark(p, now))
+		if registry.StateAt(p, now) == registry.GrantHolds && !slices.Contains(open, code) {
+			open = append(open, code)
 		}
-		gates = append(gates, code)
 		return err
 	})
-	return gates, err
+	return shown, open, err
 }
 
 // Run lists them.

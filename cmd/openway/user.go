@@ -224,7 +224,7 @@ func (in *installation) showUser(ctx context.Context, a *app, u access.User, asJ
 	for _, g := range groups {
 		groupNames = append(groupNames, g.Name)
 	}
-	gates, err := in.names().gatesOf(ctx, registry.PermissionFilter{UserID: u.ID})
+	gates, open, err := in.names().gatesOf(ctx, registry.PermissionFilter{UserID: u.ID}, a.now())
 	if err != nil {
 		return err
 	}
@@ -239,9 +239,9 @@ func (in *installation) showUser(ctx context.Context, a *app, u access.User, asJ
 	full := struct {
 		userJSON
 		Groups  []string `json:"groups"`
-		Gates   []string `json:"gates"`
+		Gates   []string `json:"gates"` // where their own permissions hold now
 		Devices []int64  `json:"devices"`
-	}{asUser(u), groupNames, gates, deviceIDs}
+	}{asUser(u), groupNames, open, deviceIDs}
 	return a.card(asJSON, full,
 		"id", u.ID, "user", u.Username, "name", strings.TrimSpace(u.FirstName+" "+u.LastName), "e-mail", u.Email, "language", u.Language, "active", u.Active,
 		"role", string(u.Role()), "groups", groupNames, "own permissions", gates, "devices", fmt.Sprint(deviceIDs),

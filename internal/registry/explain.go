@@ -218,14 +218,14 @@ func (x *explainer) grants() error {
 	for _, p := range list {
 		g := GrantThen{NamedPermission: p, Now: GrantGone}
 		if p.DeletedAt.IsZero() {
-			g.Now = stateAt(p.Permission, x.tx.Now)
+			g.Now = StateAt(p.Permission, x.tx.Now)
 		}
 		then, was, err := x.rewind(access.ObjectPermission, p.ID, permissionFields(p.Permission), p.DeletedAt.IsZero())
 		if err != nil {
 			return err
 		}
 		if g.Then = was; was == GrantHolds {
-			g.Then = stateAt(permissionOf(then), e.At)
+			g.Then = StateAt(permissionOf(then), e.At)
 		}
 		x.Grants = append(x.Grants, g)
 	}

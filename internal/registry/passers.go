@@ -51,7 +51,7 @@ func (r *Registry) waysAt(ctx context.Context, gateID, userID int64, groupIDs fu
 		for _, own := range []bool{true, false} {
 			for _, p := range list {
 				if (p.GroupID == 0) == own {
-					ways = append(ways, Grant{p, stateAt(p, now), groupOf[p.GroupID]})
+					ways = append(ways, Grant{p, StateAt(p, now), groupOf[p.GroupID]})
 				}
 			}
 		}

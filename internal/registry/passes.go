@@ -24,8 +24,8 @@ const (
 	GrantNone      GrantState = "none"      // it was not there yet (only in an Explanation)
 )
 
-// stateAt judges a living permission.
-func stateAt(p access.Permission, at time.Time) GrantState {
+// StateAt judges a living permission.
+func StateAt(p access.Permission, at time.Time) GrantState {
 	switch {
 	case !p.Allow:
 		return GrantSuspended
@@ -96,7 +96,7 @@ func (r *Registry) UserAccess(ctx context.Context, userID, after int64, limit in
 		}
 		byGate := map[int64][]Grant{}
 		for _, p := range list {
-			byGate[p.GateID] = append(byGate[p.GateID], Grant{p, stateAt(p, now), groups[p.GroupID]})
+			byGate[p.GateID] = append(byGate[p.GateID], Grant{p, StateAt(p, now), groups[p.GroupID]})
 		}
 		for _, g := range gates {
 			x := GateAccess{Gate: g, Grants: byGate[g.ID]}
@@ -164,7 +164,7 @@ func (r *Registry) GatePassers(ctx context.Context, gateID int64, after *access.
 			groupOf[g.ID] = g
 		}
 		for _, p := range list {
-			page.Passers = append(page.Passers, GatePasser{Grant{p, stateAt(p, now), groupOf[p.GroupID]}, userOf[p.UserID]})
+			page.Passers = append(page.Passers, GatePasser{Grant{p, StateAt(p, now), groupOf[p.GroupID]}, userOf[p.UserID]})
 		}
 		return page, nil
 	})
