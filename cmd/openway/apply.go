@@ -45,7 +45,7 @@ func (c ApplyCmd) Run(a *app) error {
 	if err != nil {
 		return c.mistakes(a, err)
 	}
-	return a.with(func(ctx context.Context, in *installation) error {
+	return a.withNew(func(ctx context.Context, in *installation) error {
 		var refused error
 		printed := false
 		show := func(p *registry.Plan) {

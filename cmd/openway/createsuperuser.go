@@ -41,7 +41,7 @@ func (c CreateSuperuserCmd) Run(a *app) error {
 			return usagef("a password is needed where nobody can be asked: --password-file, --password-stdin or OPENWAY_PASSWORD")
 		}
 	}
-	return a.with(func(ctx context.Context, in *installation) error {
+	return a.withNew(func(ctx context.Context, in *installation) error {
 		u := access.User{Username: c.Username, Active: true, Staff: true, Superuser: true}
 		if c.Email != nil {
 			u.Email = *c.Email

@@ -38,7 +38,7 @@ func (GateCreateCmd) Help() string {
 
 // Run enters it.
 func (c GateCreateCmd) Run(a *app) error {
-	return a.with(func(ctx context.Context, in *installation) error {
+	return a.withNew(func(ctx context.Context, in *installation) error {
 		g, err := in.desk.CreateGate(ctx, in.actor, access.Gate{Code: c.Code, Name: c.Name, Location: c.Location, ReleaseMS: c.ReleaseMS})
 		if err != nil {
 			return err

@@ -33,7 +33,7 @@ func (GroupCreateCmd) Help() string { return "Example:\n\n    openway group crea
 
 // Run makes it.
 func (c GroupCreateCmd) Run(a *app) error {
-	return a.with(func(ctx context.Context, in *installation) error {
+	return a.withNew(func(ctx context.Context, in *installation) error {
 		g, err := in.desk.CreateGroup(ctx, in.actor, access.Group{Name: c.Name})
 		if err != nil {
 			return err

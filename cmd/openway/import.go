@@ -182,7 +182,7 @@ func (a *app) moveIn(im *importer.Import) (kept string, err error) {
 		return "", err
 	}
 	if postgres {
-		return "", a.with(func(ctx context.Context, in *installation) error {
+		return "", a.withNew(func(ctx context.Context, in *installation) error {
 			return im.Into(ctx, in.store, in.keys, in.actor)
 		})
 	}

@@ -30,6 +30,11 @@ func (c MigrateCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.Status {
+		if err := a.settings.mustExist(); err != nil {
+			return err
+		}
+	}
 	st, _, err := openStore(a.ctx, a.settings, log)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -33,28 +34,38 @@ type installation struct {
 
 // openOptions say how an installation is opened.
 type openOptions struct {
+	existing  bool // refuse where there is no site yet, instead of making one: perhaps another database was meant
 	noMigrate bool // refuse a database whose schema is behind, instead of migrating it
 	serving   bool // be the only one that serves an SQLite file
 	log       *slog.Logger
 }
 
-// open opens the installation that the settings name, makes and migrates its database, and checks the secret key.
-func (a *app) open() (*installation, error) {
+// open opens the installation that the settings name, migrates its database, and checks the secret key.
+func (a *app) open(existing bool) (*installation, error) {
 	log, err := a.commandLogger()
 	if err != nil {
 		return nil, err
 	}
-	if dsn, postgres, err := a.settings.database(); err == nil && isTerminal(a.err) {
+	if dsn, postgres, err := a.settings.database(); err == nil && !existing && isTerminal(a.err) {
 		if path := newDatabase(dsn, postgres); path != "" { // perhaps another one was meant
 			fmt.Fprintf(a.err, "There was no database: making a new one, %s\n", path)
 		}
 	}
-	return openInstallation(a.ctx, a.settings, openOptions{log: log})
+	return openInstallation(a.ctx, a.settings, openOptions{existing: existing, log: log})
 }
 
-// with runs fn with an open installation.
+// with runs fn with the installation that is there.
 func (a *app) with(fn func(ctx context.Context, in *installation) error) error {
-	in, err := a.open()
+	return a.withOpen(true, fn)
+}
+
+// withNew runs fn with the installation, which it makes if there is none: for what a new site begins with.
+func (a *app) withNew(fn func(ctx context.Context, in *installation) error) error {
+	return a.withOpen(false, fn)
+}
+
+func (a *app) withOpen(existing bool, fn func(ctx context.Context, in *installation) error) error {
+	in, err := a.open(existing)
 	if err != nil {
 		return err
 	}
@@ -80,6 +91,30 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (st *store.St
 		log.Info("there was no database: a new one is made", slog.String("path", fresh))
 	}
 	return st, dsn, nil
+}
+
+// mustExist refuses an SQLite database that is not there, which opening it would make.
+func (s *settings) mustExist() error {
+	dsn, postgres, err := s.database()
+	if err != nil {
+		return err
+	}
+	if path := newDatabase(dsn, postgres); path != "" {
+		return settingError(s.databaseSetting(), "there is no database %s; name the right one, or make it: openway createsuperuser", path)
+	}
+	return nil
+}
+
+// hasSchema refuses a database that is empty, or another program's.
+func (s *settings) hasSchema(ctx context.Context, st *store.Store) error {
+	steps, err := st.MigrationStatus(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(steps, func(m store.Migration) bool { return !m.AppliedAt.IsZero() }) {
+		return nil
+	}
+	return settingError(s.databaseSetting(), "there is no site in this database; name the right one, or make it: openway createsuperuser")
 }
 
 // newDatabase is the full path of an SQLite database that is not there yet; "" if it is.
@@ -114,11 +149,21 @@ func openInstallation(ctx context.Context, s *settings, opt openOptions) (*insta
 			return nil, err
 		}
 	}
+	if opt.existing {
+		if err := s.mustExist(); err != nil {
+			return nil, err
+		}
+	}
 	st, dsn, err := openStore(ctx, s, opt.log)
 	if err != nil {
 		return nil, err
 	}
 	in := &installation{store: st, idleDays: idleDays, actor: commandActor()}
+	if opt.existing {
+		if err := s.hasSchema(ctx, st); err != nil {
+			return nil, errors.Join(err, in.close())
+		}
+	}
 	if err := in.prepare(ctx, dsn, src, opt); err != nil {
 		return nil, errors.Join(err, in.close())
 	}

@@ -69,7 +69,7 @@ func (c UserCreateCmd) Run(a *app) error {
 	if given && c.NoPassword {
 		return usagef("--no-password goes with no password")
 	}
-	return a.with(func(ctx context.Context, in *installation) error {
+	return a.withNew(func(ctx context.Context, in *installation) error {
 		var groupIDs []int64
 		for _, name := range c.Group {
 			g, err := in.groupNamed(ctx, name)
