@@ -74,6 +74,9 @@ func (s *Store) Migrate(ctx context.Context) (applied []string, err error) {
 			return err
 		}
 		if todo := pending(all); len(todo) > 0 {
+			if err := s.checkForeign(ctx); err != nil {
+				return err
+			}
 			if applied, err = s.applyMigrations(ctx, all, todo); err != nil {
 				return err
 			}
@@ -205,6 +208,22 @@ func (s *Store) checkTooNew(ctx context.Context, all []Migration) error {
 			ErrTooNew, all[len(all)-1].Version, oldest, newest)
 	}
 	return nil
+}
+
+// checkForeign refuses an SQLite file of another program. A PostgreSQL database may well be shared.
+func (s *Store) checkForeign(ctx context.Context) error {
+	if exists, err := s.tableExists(ctx, "goose_db_version"); err != nil || exists || s.Engine() != "sqlite" {
+		return err
+	}
+	var table string
+	err := s.kind.fault(s.read.QueryRowContext(ctx, `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name LIMIT 1`).Scan(&table))
+	switch {
+	case errors.Is(err, access.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look whose database it is: %w", err)
+	}
+	return fmt.Errorf("this file is another program's: it has a table %q and none of OpenWay Access; name another file", table)
 }
 
 func (s *Store) tableExists(ctx context.Context, table string) (bool, error) {

@@ -195,6 +195,21 @@ func TestMigrateCopiesSQLite(t *testing.T) {
 	}
 }
 
+// Another program's file stays as it is.
+func TestMigrateRefusesAForeignFile(t *testing.T) {
+	db := storetest.Database{Engine: store.SQLite, DSN: filepath.Join(t.TempDir(), "other.db")}
+	r := raw(t, db)
+	mustExec(t, r, `CREATE TABLE t (a)`)
+	s := storetest.OpenWith(t, store.Options{Database: db.DSN})
+	if _, err := s.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), `it has a table "t" and none of OpenWay Access`) {
+		t.Errorf("Migrate of another program's file: %v; want it refused", err)
+	}
+	var tables int
+	if err := r.QueryRow(`SELECT count(*) FROM sqlite_master`).Scan(&tables); err != nil || tables != 1 {
+		t.Errorf("the file has %d tables (%v), want its own one", tables, err)
+	}
+}
+
 // Both engines have the same tables with the same columns, that take NULL alike. Indexes of the events are each engine's own.
 func TestSchemasAgree(t *testing.T) {
 	columns := func(engine, query string) map[string]string {
