@@ -25,8 +25,8 @@ func (EventsCmd) Help() string {
 
 // eventFilters say which events are meant.
 type eventFilters struct {
-	Gate      string `placeholder:"CODE" help:"Only at this gate."`
-	User      string `placeholder:"USER" help:"Only of this user."`
+	Gate      string `placeholder:"CODE" help:"Only at this gate, which may be deleted; #ID names it by its id."`
+	User      string `placeholder:"USER" help:"Only of this user, who may be deleted; #ID names them by the id."`
 	Group     string `placeholder:"GROUP" help:"Only of users who are members of this group now."`
 	Device    int64  `placeholder:"ID" help:"Only of this device."`
 	Decision  string `placeholder:"ALLOW|DENY" help:"Only these."`
@@ -87,18 +87,14 @@ func (c eventFilters) filter(ctx context.Context, a *app, in *installation) (f a
 		return f, err
 	}
 	if c.Gate != "" {
-		g, err := in.gateNamed(ctx, c.Gate)
-		if err != nil {
+		if f.GateID, err = in.gateEver(ctx, c.Gate); err != nil {
 			return f, err
 		}
-		f.GateID = g.ID
 	}
 	if c.User != "" {
-		u, err := in.userNamed(ctx, c.User)
-		if err != nil {
+		if f.UserID, err = in.userEver(ctx, c.User); err != nil {
 			return f, err
 		}
-		f.UserID = u.ID
 	}
 	if c.Group != "" {
 		g, err := in.groupNamed(ctx, c.Group)

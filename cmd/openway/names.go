@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/registry"
 )
 
 // People name users, gates and groups; the desk knows ids. These find the one by the other and say what is missing.
@@ -42,7 +45,52 @@ func (in *installation) deviceNumbered(ctx context.Context, id int64) (access.De
 	return d, err
 }
 
-// names turns ids into names, asking for each once.
+// The log speaks also of who was deleted. These find the id of a gate or user by the name, of the living first, or as #ID.
+
+func (in *installation) gateEver(ctx context.Context, code string) (int64, error) {
+	g, err := in.desk.GateByCode(ctx, code)
+	if !errors.Is(err, access.ErrNotFound) {
+		return g.ID, err
+	}
+	if id, ok := numbered(code); ok {
+		o, err := in.desk.Objects(ctx, registry.ObjectIDs{Gates: []int64{id}})
+		if _, there := o.Gates[id]; there || err != nil {
+			return id, err
+		}
+	}
+	id, err := in.desk.GateOnce(ctx, code)
+	if errors.Is(err, access.ErrNotFound) {
+		return 0, fmt.Errorf("there is no gate with the code %.150q, and never was", code)
+	}
+	return id, err
+}
+
+func (in *installation) userEver(ctx context.Context, name string) (int64, error) {
+	u, err := in.desk.UserByName(ctx, name)
+	if !errors.Is(err, access.ErrNotFound) {
+		return u.ID, err
+	}
+	if id, ok := numbered(name); ok {
+		o, err := in.desk.Objects(ctx, registry.ObjectIDs{Users: []int64{id}})
+		if _, there := o.Users[id]; there || err != nil {
+			return id, err
+		}
+	}
+	id, err := in.desk.UserOnce(ctx, name)
+	if errors.Is(err, access.ErrNotFound) {
+		return 0, fmt.Errorf("there is no user named %.150q, and never was", name)
+	}
+	return id, err
+}
+
+// numbered reads #ID.
+func numbered(name string) (id int64, ok bool) {
+	digits, ok := strings.CutPrefix(name, "#")
+	id, err := strconv.ParseInt(digits, 10, 64)
+	return id, ok && err == nil
+}
+
+// names turns ids into names, also of what was deleted, asking for each once.
 type names struct {
 	in                   *installation
 	users, gates, groups map[int64]string
@@ -52,7 +100,7 @@ func (in *installation) names() *names {
 	return &names{in: in, users: map[int64]string{}, gates: map[int64]string{}, groups: map[int64]string{}}
 }
 
-// gone is how something is shown that was deleted: its id is all that is left.
+// gone is how something is shown whose id is all that is left: a user who was erased.
 func gone(id int64) string { return fmt.Sprintf("#%d", id) }
 
 func lookUp(known map[int64]string, id int64, ask func() (string, error)) (string, error) {
@@ -63,8 +111,8 @@ func lookUp(known map[int64]string, id int64, ask func() (string, error)) (strin
 		return name, nil
 	}
 	name, err := ask()
-	if errors.Is(err, access.ErrNotFound) {
-		name, err = gone(id), nil
+	if name == "" {
+		name = gone(id)
 	}
 	if err == nil {
 		known[id] = name
@@ -74,22 +122,26 @@ func lookUp(known map[int64]string, id int64, ask func() (string, error)) (strin
 
 func (n *names) user(ctx context.Context, id int64) (string, error) {
 	return lookUp(n.users, id, func() (string, error) {
-		u, err := n.in.desk.User(ctx, id)
+		o, err := n.in.desk.Objects(ctx, registry.ObjectIDs{Users: []int64{id}})
+		u := o.Users[id]
+		if !u.ErasedAt.IsZero() {
+			return "", err
+		}
 		return u.Username, err
 	})
 }
 
 func (n *names) gate(ctx context.Context, id int64) (string, error) {
 	return lookUp(n.gates, id, func() (string, error) {
-		g, err := n.in.desk.Gate(ctx, id)
-		return g.Code, err
+		o, err := n.in.desk.Objects(ctx, registry.ObjectIDs{Gates: []int64{id}})
+		return o.Gates[id].Code, err
 	})
 }
 
 func (n *names) group(ctx context.Context, id int64) (string, error) {
 	return lookUp(n.groups, id, func() (string, error) {
-		g, err := n.in.desk.Group(ctx, id)
-		return g.Name, err
+		o, err := n.in.desk.Objects(ctx, registry.ObjectIDs{Groups: []int64{id}})
+		return o.Groups[id].Name, err
 	})
 }
 

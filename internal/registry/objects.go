@@ -29,6 +29,16 @@ func (r *Registry) Objects(ctx context.Context, ids ObjectIDs) (Objects, error) 
 	return o, nil
 }
 
+// GateOnce is the id of the gate that was the last one deleted of those with this code.
+func (r *Registry) GateOnce(ctx context.Context, code string) (int64, error) {
+	return reading(ctx, r, func(tx *store.Tx) (int64, error) { return tx.GateOnce(code) })
+}
+
+// UserOnce is the id of the user who was the last one deleted of those with this name.
+func (r *Registry) UserOnce(ctx context.Context, username string) (int64, error) {
+	return reading(ctx, r, func(tx *store.Tx) (int64, error) { return tx.UserOnce(username) })
+}
+
 // ObjectsOfEvents looks up what the events of a page name: users, gates, devices, credentials, and the permissions with their groups.
 func (r *Registry) ObjectsOfEvents(ctx context.Context, events []access.Event) (Objects, error) {
 	var ids ObjectIDs

@@ -80,6 +80,18 @@ type Objects struct {
 	Permissions map[int64]NamedPermission
 }
 
+// GateOnce is the id of the gate that was the last one deleted of those with this code. It walks through the gates.
+func (tx *Tx) GateOnce(code string) (id int64, err error) {
+	err = tx.queryRow(`SELECT id FROM gate WHERE code = $1 AND deleted_at IS NOT NULL ORDER BY deleted_at DESC, id DESC LIMIT 1`, code).Scan(&id)
+	return id, err
+}
+
+// UserOnce is the id of the user who was the last one deleted of those with this name. It walks through the users.
+func (tx *Tx) UserOnce(username string) (id int64, err error) {
+	err = tx.queryRow(`SELECT id FROM users WHERE username = $1 AND deleted_at IS NOT NULL ORDER BY deleted_at DESC, id DESC LIMIT 1`, username).Scan(&id)
+	return id, err
+}
+
 // Objects looks up what ids name, also what was deleted: a query by ids for each kind. What never was is missing. With permissions come the gates,
 // users and groups that they name.
 func (tx *Tx) Objects(ids ObjectIDs) (o Objects, err error) {
