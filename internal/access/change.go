@@ -45,3 +45,39 @@ const (
 	ObjectBackup     = "backup" // ObjectID: 0
 	ObjectRestore    = "restore"
 )
+
+// Objects lists the kinds, as a filter offers them.
+func Objects() []string {
+	return []string{
+		ObjectUser, ObjectGroup, ObjectMember, ObjectGate, ObjectPermission, ObjectDevice, ObjectCredential, ObjectRole, ObjectSession, ObjectSite, ObjectEvents, ObjectAudit,
+		ObjectBackup, ObjectRestore,
+	}
+}
+
+// The actions that a change can name. (Lines that come from elsewhere, such as Django's log, may name others.)
+const (
+	ActionCreate            = "create"
+	ActionChange            = "change"
+	ActionDelete            = "delete"
+	ActionRevoke            = "revoke"
+	ActionPassword          = "password"
+	ActionErase             = "erase"
+	ActionSignIn            = "sign-in"
+	ActionSignInRefused     = "sign-in refused" // nobody knows who acted, but most likely it was the user
+	ActionSignOut           = "sign-out"
+	ActionSignOutEverywhere = "sign-out everywhere"
+	ActionExport            = "export"
+	ActionPurge             = "purge"
+	ActionRekey             = "rekey"
+	ActionBackup            = "backup"
+	ActionRestore           = "restore"
+	ActionImport            = "import" // of the site: all of the policy was replaced
+)
+
+// Actions lists the actions, as a filter offers them.
+func Actions() []string {
+	return []string{
+		ActionCreate, ActionChange, ActionDelete, ActionRevoke, ActionPassword, ActionErase, ActionSignIn, ActionSignInRefused, ActionSignOut, ActionSignOutEverywhere,
+		ActionExport, ActionPurge, ActionRekey, ActionBackup, ActionRestore, ActionImport,
+	}
+}

@@ -82,7 +82,7 @@ func (c *Config) extension(engine string) string {
 
 func (c *Config) note(ctx context.Context, s *store.Store, t *Taken) error {
 	return s.Note(ctx, c.Actor, func(tx *store.Tx) error {
-		return tx.Record(access.ObjectBackup, 0, "backup", nil, access.Fields{
+		return tx.Record(access.ObjectBackup, 0, access.ActionBackup, nil, access.Fields{
 			"file": filepath.Base(t.Path), "directory": c.Dir, "size": strconv.FormatInt(t.Size, 10), "verified": "true", "encrypted": strconv.FormatBool(len(c.Recipients) > 0),
 			"taken_at": t.Manifest.TakenAt.Format(time.RFC3339),
 		})

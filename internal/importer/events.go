@@ -151,11 +151,11 @@ func (m lineMaker) line(r *row, c *access.Change) bool {
 	}
 	switch string(r.bytes(action)) {
 	case "1":
-		c.Action = "create"
+		c.Action = access.ActionCreate
 	case "2":
-		c.Action = "change"
+		c.Action = access.ActionChange
 	case "3":
-		c.Action = "delete"
+		c.Action = access.ActionDelete
 	}
 	model := m.s.contentTypes[r.optionalID(contentType)]
 	c.Object = objects[model]
@@ -173,7 +173,7 @@ func (m lineMaker) line(r *row, c *access.Change) bool {
 	if f := changedFields(r.bytes(message)); f != "" {
 		side["fields"] = f
 	}
-	if c.Action == "delete" {
+	if c.Action == access.ActionDelete {
 		c.Before = side
 	} else {
 		c.After = side

@@ -203,7 +203,7 @@ func (im *Import) Into(ctx context.Context, st *store.Store, keys *credential.Ke
 		if err := im.write(ctx, to, keys, lastEvent); err != nil {
 			return err
 		}
-		if err := to.Record(access.ObjectSite, store.OnlySite, store.ImportDone, nil, im.audit()); err != nil {
+		if err := to.Record(access.ObjectSite, store.OnlySite, access.ActionImport, nil, im.audit()); err != nil {
 			return err
 		}
 		b := decide.NewBuilder(0)

@@ -21,7 +21,7 @@ func (r *Registry) Changes(ctx context.Context, f ChangeFilter) ([]access.Change
 
 // NotePurge leaves the audit line of a purge of events: those from before an instant, n of them.
 func (r *Registry) NotePurge(ctx context.Context, actor access.Actor, before time.Time, n int) error {
-	return r.note(ctx, actor, access.ObjectEvents, "purge", access.Fields{"before": stamp(before), "deleted": strconv.Itoa(n)})
+	return r.note(ctx, actor, access.ObjectEvents, access.ActionPurge, access.Fields{"before": stamp(before), "deleted": strconv.Itoa(n)})
 }
 
 // note leaves an audit line that does not change the policy.
@@ -45,7 +45,7 @@ func differ(before, after access.Fields) (was, is access.Fields) {
 // recordChange records what differs and reports whether anything does.
 func (c *change) recordChange(object string, id int64, before, after access.Fields) error {
 	was, is := differ(before, after)
-	return c.Record(object, id, "change", was, is)
+	return c.Record(object, id, access.ActionChange, was, is)
 }
 
 // yes is a flag as it stands in the audit.

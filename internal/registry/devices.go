@@ -128,7 +128,7 @@ func (c *change) createDevice(d access.Device, token string) (access.Device, str
 	if err := c.InsertDevice(&d); err != nil {
 		return access.Device{}, "", err
 	}
-	if err := c.Record(access.ObjectDevice, d.ID, "create", nil, deviceFields(d)); err != nil {
+	if err := c.Record(access.ObjectDevice, d.ID, access.ActionCreate, nil, deviceFields(d)); err != nil {
 		return access.Device{}, "", err
 	}
 	token, err := c.setDeviceToken(&d, token)
@@ -213,7 +213,7 @@ func (c *change) deleteDevice(d access.Device) error {
 	if err := c.DeleteDevice(d.ID); err != nil {
 		return err
 	}
-	return c.Record(access.ObjectDevice, d.ID, "delete", deviceFields(d), nil)
+	return c.Record(access.ObjectDevice, d.ID, access.ActionDelete, deviceFields(d), nil)
 }
 
 // deviceToken returns the living token of a device.
@@ -252,7 +252,7 @@ func (c *change) setDeviceToken(d *access.Device, token string) (string, error) 
 	if !d.Active {
 		cred.State, cred.StateReason = access.CredentialInactive, "device"
 	}
-	if err := c.addCredential(&cred, token, minted, "create"); err != nil {
+	if err := c.addCredential(&cred, token, minted, access.ActionCreate); err != nil {
 		return "", err
 	}
 	d.TokenPreview = cred.Preview

@@ -27,7 +27,7 @@ func (r *Registry) EraseUser(ctx context.Context, actor access.Actor, userID int
 		if c.Actor.UserID == userID {
 			c.Actor.Label, c.Actor.Address = store.ErasedName(userID), ""
 		}
-		return c.Record(access.ObjectUser, userID, "erase", nil, nil)
+		return c.Record(access.ObjectUser, userID, access.ActionErase, nil, nil)
 	})
 	if err != nil {
 		return fmt.Errorf("erase: %w", err)

@@ -145,9 +145,9 @@ func (x *explainer) rewind(object string, id int64, now access.Fields, exists bo
 			continue
 		}
 		switch c.Action {
-		case "create":
+		case access.ActionCreate:
 			was = GrantNone
-		case "delete", "revoke":
+		case access.ActionDelete, access.ActionRevoke:
 			was, then = GrantHolds, maps.Clone(c.Before)
 		case "change":
 			for k := range c.After {

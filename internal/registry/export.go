@@ -16,7 +16,7 @@ func (r *Registry) Export(ctx context.Context, actor access.Actor) (*sitefile.Si
 	if err != nil {
 		return nil, fmt.Errorf("export the site: %w", err)
 	}
-	if err := r.note(ctx, actor, access.ObjectSite, "export", nil); err != nil {
+	if err := r.note(ctx, actor, access.ObjectSite, access.ActionExport, nil); err != nil {
 		return nil, err
 	}
 	return now.file(), nil

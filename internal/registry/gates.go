@@ -58,7 +58,7 @@ func (c *change) createGate(g access.Gate) (access.Gate, error) {
 	if err := c.InsertGate(&g); err != nil {
 		return access.Gate{}, err
 	}
-	return g, c.Record(access.ObjectGate, g.ID, "create", nil, gateFields(g))
+	return g, c.Record(access.ObjectGate, g.ID, access.ActionCreate, nil, gateFields(g))
 }
 
 func (c *change) updateGate(g access.Gate) (access.Gate, error) {
@@ -97,5 +97,5 @@ func (c *change) deleteGate(id, version int64) (access.Gate, error) {
 	if err := c.DeleteGate(id); err != nil {
 		return access.Gate{}, err
 	}
-	return old, c.Record(access.ObjectGate, id, "delete", gateFields(old), nil)
+	return old, c.Record(access.ObjectGate, id, access.ActionDelete, gateFields(old), nil)
 }

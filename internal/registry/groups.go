@@ -76,7 +76,7 @@ func (c *change) createGroup(g access.Group) (access.Group, error) {
 	if err := c.InsertGroup(&g); err != nil {
 		return access.Group{}, err
 	}
-	return g, c.Record(access.ObjectGroup, g.ID, "create", nil, groupFields(g))
+	return g, c.Record(access.ObjectGroup, g.ID, access.ActionCreate, nil, groupFields(g))
 }
 
 func (c *change) updateGroup(g access.Group) (access.Group, error) {
@@ -124,7 +124,7 @@ func (c *change) deleteGroup(id, version int64) (access.Group, error) {
 	if err := c.DeleteGroup(id); err != nil {
 		return access.Group{}, err
 	}
-	return old, c.Record(access.ObjectGroup, id, "delete", groupFields(old), nil)
+	return old, c.Record(access.ObjectGroup, id, access.ActionDelete, groupFields(old), nil)
 }
 
 // addMember records a line that names the user: that is what the gates must read again.
@@ -139,7 +139,7 @@ func (c *change) addMember(groupID, userID int64) error {
 	if err != nil || !added {
 		return err
 	}
-	return c.Record(access.ObjectMember, userID, "create", nil, memberFields(groupID))
+	return c.Record(access.ObjectMember, userID, access.ActionCreate, nil, memberFields(groupID))
 }
 
 func (c *change) removeMember(groupID, userID int64) error {
@@ -147,7 +147,7 @@ func (c *change) removeMember(groupID, userID int64) error {
 	if err != nil || !removed {
 		return err
 	}
-	return c.Record(access.ObjectMember, userID, "delete", memberFields(groupID), nil)
+	return c.Record(access.ObjectMember, userID, access.ActionDelete, memberFields(groupID), nil)
 }
 
 // GroupSize says how many members and permissions a group has, suspended and dated ones too: MostCounted + 1 when there are more than MostCounted.

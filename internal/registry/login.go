@@ -149,7 +149,7 @@ func (c *change) signIn(user *access.User, token, label string) error {
 		UserID: user.ID, Kind: access.UserToken, Label: label, State: access.CredentialActive,
 		IdleExpires: true, LastUsedDay: access.Day(c.Now),
 	}
-	if err := c.addCredential(&cred, token, true, "sign-in"); err != nil {
+	if err := c.addCredential(&cred, token, true, access.ActionSignIn); err != nil {
 		return err
 	}
 	user.LastLoginAt = c.Now

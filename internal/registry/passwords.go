@@ -155,7 +155,7 @@ func (c *change) setPassword(userID int64, seen, hash string) error {
 	if err := c.SetPasswordHash(userID, hash, credential.HistoryLength); err != nil {
 		return err
 	}
-	if err := c.Record(access.ObjectUser, userID, "password", nil, access.Fields{"usable": yes(hash != unusable)}); err != nil {
+	if err := c.Record(access.ObjectUser, userID, access.ActionPassword, nil, access.Fields{"usable": yes(hash != unusable)}); err != nil {
 		return err
 	}
 	if _, err := c.endCredentials(store.CredentialFilter{UserID: userID, Kind: access.UserToken}, "password"); err != nil {

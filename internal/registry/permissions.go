@@ -106,7 +106,7 @@ func (c *change) putPermission(p access.Permission) (access.Permission, error) {
 	if err := c.InsertPermission(&p); err != nil {
 		return access.Permission{}, err
 	}
-	return p, c.Record(access.ObjectPermission, p.ID, "create", nil, permissionFields(p))
+	return p, c.Record(access.ObjectPermission, p.ID, access.ActionCreate, nil, permissionFields(p))
 }
 
 func (c *change) updatePermission(p access.Permission) (access.Permission, error) {
@@ -141,7 +141,7 @@ func (c *change) deletePermission(p access.Permission) error {
 	if err := c.DeletePermission(p.ID); err != nil {
 		return err
 	}
-	return c.Record(access.ObjectPermission, p.ID, "delete", permissionFields(p), nil)
+	return c.Record(access.ObjectPermission, p.ID, access.ActionDelete, permissionFields(p), nil)
 }
 
 // deletePermissions deletes all that a filter selects and says how many there were.

@@ -115,7 +115,7 @@ func (r *Registry) writeFailures(ctx context.Context, all bool) {
 // noteRefused writes one line. A refusal that cannot be written stands in the log: nothing was let in by it.
 func (r *Registry) noteRefused(ctx context.Context, actor access.Actor, userID int64, n int) {
 	err := r.store.Note(context.WithoutCancel(ctx), actor, func(tx *store.Tx) error {
-		return tx.Record(access.ObjectUser, userID, store.SignInRefused, nil, access.Fields{"count": strconv.Itoa(n)})
+		return tx.Record(access.ObjectUser, userID, access.ActionSignInRefused, nil, access.Fields{"count": strconv.Itoa(n)})
 	})
 	if err != nil {
 		r.logger.WarnContext(ctx, "refused logins were not recorded", "user_id", userID, "address", actor.Address, "count", n, "error", err)

@@ -89,7 +89,7 @@ func (r *Registry) Rekey(ctx context.Context, actor access.Actor) (Rekeyed, erro
 		if err != nil {
 			return err
 		}
-		return tx.Record(access.ObjectSite, store.OnlySite, "rekey", nil, access.Fields{"key": r.keys.ID()})
+		return tx.Record(access.ObjectSite, store.OnlySite, access.ActionRekey, nil, access.Fields{"key": r.keys.ID()})
 	})
 	if err != nil {
 		return done, fmt.Errorf("rekey: %w", err)
@@ -136,12 +136,12 @@ func (c *change) rekey(after int64) (done rekeyed, err error) {
 			continue
 		}
 		done.Lookups++
-		if err := c.Record(access.ObjectCredential, cred.ID, "rekey", nil, nil); err != nil {
+		if err := c.Record(access.ObjectCredential, cred.ID, access.ActionRekey, nil, nil); err != nil {
 			return done, err
 		}
 	}
 	if done.Sealed == 0 {
 		return done, nil
 	}
-	return done, c.Record(access.ObjectSite, store.OnlySite, "rekey", nil, access.Fields{"tokens": strconv.Itoa(done.Sealed)})
+	return done, c.Record(access.ObjectSite, store.OnlySite, access.ActionRekey, nil, access.Fields{"tokens": strconv.Itoa(done.Sealed)})
 }

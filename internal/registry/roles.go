@@ -65,7 +65,7 @@ func (c *change) setRole(userID int64, g access.RoleGrant) (access.User, error) 
 		if _, err := c.DeleteRole(userID, g.SiteID); err != nil {
 			return access.User{}, err
 		}
-		if err := c.Record(access.ObjectRole, userID, "delete", roleFields(old), nil); err != nil {
+		if err := c.Record(access.ObjectRole, userID, access.ActionDelete, roleFields(old), nil); err != nil {
 			return access.User{}, err
 		}
 	} else {
@@ -74,7 +74,7 @@ func (c *change) setRole(userID int64, g access.RoleGrant) (access.User, error) 
 			return access.User{}, err
 		}
 		if old.Role == access.None {
-			err = c.Record(access.ObjectRole, userID, "create", nil, roleFields(g))
+			err = c.Record(access.ObjectRole, userID, access.ActionCreate, nil, roleFields(g))
 		} else {
 			err = c.recordChange(access.ObjectRole, userID, roleFields(old), roleFields(g))
 		}

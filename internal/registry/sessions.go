@@ -79,7 +79,7 @@ func (c *change) openSession(u *access.User, secret, agent string) error {
 	if err := c.UserSeen(u.ID); err != nil {
 		return err
 	}
-	return c.Record(access.ObjectSession, s.ID, "sign-in", nil, filled(access.Fields{"user_id": idText(u.ID), "agent": s.Agent}))
+	return c.Record(access.ObjectSession, s.ID, access.ActionSignIn, nil, filled(access.Fields{"user_id": idText(u.ID), "agent": s.Agent}))
 }
 
 // endReplaced ends the session that a browser had before it signed in again, whoever's it was.
@@ -140,7 +140,7 @@ func (r *Registry) SignOut(ctx context.Context, actor access.Actor, userID, sess
 		if err != nil || !ended {
 			return err
 		}
-		return tx.Record(access.ObjectSession, sessionID, "sign-out", access.Fields{"user_id": idText(userID)}, nil)
+		return tx.Record(access.ObjectSession, sessionID, access.ActionSignOut, access.Fields{"user_id": idText(userID)}, nil)
 	})
 	if err != nil {
 		return fmt.Errorf("sign out: %w", err)
@@ -154,7 +154,7 @@ func (r *Registry) SignOutEverywhere(ctx context.Context, actor access.Actor, us
 		if n, err = tx.DeleteSessionsOf(userID); err != nil || n == 0 {
 			return err
 		}
-		return tx.Record(access.ObjectUser, userID, "sign-out everywhere", nil, access.Fields{"sessions": strconv.Itoa(n)})
+		return tx.Record(access.ObjectUser, userID, access.ActionSignOutEverywhere, nil, access.Fields{"sessions": strconv.Itoa(n)})
 	})
 	if err != nil {
 		return 0, fmt.Errorf("sign out everywhere: %w", err)

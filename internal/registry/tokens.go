@@ -73,7 +73,7 @@ func (c *change) addToken(userID int64, token, label string) (access.Credential,
 		return old, nil
 	}
 	cred := access.Credential{UserID: userID, Kind: access.UserToken, Label: cut(label, maxLabel), State: access.CredentialActive}
-	return cred, c.addCredential(&cred, token, false, "create")
+	return cred, c.addCredential(&cred, token, false, access.ActionCreate)
 }
 
 // presented finds the living credential that a token is, whatever way its digest was made.
@@ -124,7 +124,7 @@ func (c *change) endCredential(cred access.Credential, reason string) error {
 	if err := c.EndCredential(cred.ID, reason); err != nil {
 		return err
 	}
-	return c.Record(access.ObjectCredential, cred.ID, "revoke", credentialFields(cred), access.Fields{"state": string(access.CredentialRevoked), "state_reason": reason})
+	return c.Record(access.ObjectCredential, cred.ID, access.ActionRevoke, credentialFields(cred), access.Fields{"state": string(access.CredentialRevoked), "state_reason": reason})
 }
 
 // endCredentials revokes all that a filter selects and says how many there were.

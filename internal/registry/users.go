@@ -109,7 +109,7 @@ func (c *change) createUser(u access.User, hash string) (access.User, error) {
 	if err := c.InsertUser(&u, hash); err != nil {
 		return access.User{}, err
 	}
-	if err := c.Record(access.ObjectUser, u.ID, "create", nil, userFields(u)); err != nil {
+	if err := c.Record(access.ObjectUser, u.ID, access.ActionCreate, nil, userFields(u)); err != nil {
 		return access.User{}, err
 	}
 	for _, g := range roles {
@@ -200,5 +200,5 @@ func (c *change) deleteUser(id, version int64) (access.User, error) {
 	if err := c.DeleteUser(id); err != nil {
 		return access.User{}, err
 	}
-	return old, c.Record(access.ObjectUser, id, "delete", userFields(old), nil)
+	return old, c.Record(access.ObjectUser, id, access.ActionDelete, userFields(old), nil)
 }

@@ -29,7 +29,7 @@ func (r *Registry) WriteEvents(ctx context.Context, actor access.Actor, f access
 	if err != nil {
 		return 0, fmt.Errorf("export events: %w", err)
 	}
-	if err := r.note(ctx, actor, access.ObjectEvents, "export", access.Fields{"format": string(format)}); err != nil {
+	if err := r.note(ctx, actor, access.ObjectEvents, access.ActionExport, access.Fields{"format": string(format)}); err != nil {
 		return 0, err
 	}
 	for f.Limit = exportPage; ; {
@@ -87,7 +87,7 @@ func (r *Registry) WriteChanges(ctx context.Context, actor access.Actor, f Chang
 	if err != nil {
 		return 0, fmt.Errorf("export the audit: %w", err)
 	}
-	if err := r.note(ctx, actor, access.ObjectAudit, "export", access.Fields{"format": string(format)}); err != nil {
+	if err := r.note(ctx, actor, access.ObjectAudit, access.ActionExport, access.Fields{"format": string(format)}); err != nil {
 		return 0, err
 	}
 	for page, err := range r.ChangePages(ctx, f) {

@@ -449,7 +449,7 @@ func (t *taking) finish(r Replacement) error {
 	if len(t.c.Unread) > 0 || t.c.Stranger {
 		detail["unknown since the backup"] = "yes"
 	}
-	if err := t.tx.Record(access.ObjectRestore, 0, "restore", nil, detail); err != nil {
+	if err := t.tx.Record(access.ObjectRestore, 0, access.ActionRestore, nil, detail); err != nil {
 		return err
 	}
 	owned, err := t.tx.HasOwner()

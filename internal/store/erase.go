@@ -44,7 +44,7 @@ func (tx *Tx) EraseUser(id int64) (erased bool, err error) {
 		{"audit of the actor", `UPDATE change SET actor_label = $2, address = '' WHERE actor_user_id = $1`, []any{id, ErasedName(id)}},
 		{
 			"audit of refusals", `UPDATE change SET address = '' WHERE object = $2 AND object_id = $1 AND action = $3 AND actor_user_id IS NULL`,
-			[]any{id, access.ObjectUser, SignInRefused},
+			[]any{id, access.ObjectUser, access.ActionSignInRefused},
 		},
 	}
 	for _, s := range steps {
@@ -54,9 +54,6 @@ func (tx *Tx) EraseUser(id int64) (erased bool, err error) {
 	}
 	return true, nil
 }
-
-// SignInRefused is the action of audit lines about failed logins. Nobody knows who acted, but most likely it was the user.
-const SignInRefused = "sign-in refused"
 
 // ErasedName stands in the place of an erased user's name.
 func ErasedName(id int64) string { return fmt.Sprintf("erased-%d", id) }

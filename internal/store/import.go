@@ -25,9 +25,6 @@ type Import struct {
 // ImportedVersion is the version and the stamp that audit lines bear which tell of the time before the import: no policy of ours ever has it.
 const ImportedVersion = 0
 
-// ImportDone is the action of the audit line that an import leaves; its object is access.ObjectSite.
-const ImportDone = "import"
-
 // Import runs fn in one write transaction that replaces the whole policy. It commits when fn returns nil; the version moves so that every
 // snapshot of the policy is loaded anew. access.ErrOutcomeUnknown means that the commit's fate is unknown.
 func (s *Store) Import(ctx context.Context, actor access.Actor, fn func(*Import) error) (mark access.PolicyMark, err error) {
@@ -82,11 +79,11 @@ func (tx *Tx) Holdings() (Holdings, error) {
 			h.Rows[table] = n
 		}
 	}
-	if err := tx.queryRow(`SELECT COALESCE(MAX(version), 0) FROM change WHERE object = $1 AND action = $2`, access.ObjectSite, ImportDone).Scan(&h.Imported); err != nil {
+	if err := tx.queryRow(`SELECT COALESCE(MAX(version), 0) FROM change WHERE object = $1 AND action = $2`, access.ObjectSite, access.ActionImport).Scan(&h.Imported); err != nil {
 		return h, fmt.Errorf("look for an earlier import: %w", err)
 	}
 	err := tx.each(`SELECT object, COUNT(DISTINCT object_id) FROM change WHERE version > $1 AND action NOT IN ($2, $3) GROUP BY object`,
-		[]any{h.Imported, SignInRefused, ImportDone}, func(row scanner) error {
+		[]any{h.Imported, access.ActionSignInRefused, access.ActionImport}, func(row scanner) error {
 			var object string
 			var n int64
 			err := row.Scan(&object, &n)

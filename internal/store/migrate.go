@@ -360,7 +360,7 @@ func (s *Store) seed(ctx context.Context) error {
 			return false, err
 		}
 		tx.Actor = access.Actor{Kind: "system", Label: "migrate"}
-		return true, tx.Record(access.ObjectSite, 1, "create", nil, access.Fields{
+		return true, tx.Record(access.ObjectSite, 1, access.ActionCreate, nil, access.Fields{
 			"zone": s.opt.Zone, "default_release_ms": strconv.Itoa(access.DefaultReleaseMS), "retention_days": strconv.Itoa(s.opt.RetentionDays),
 		})
 	})

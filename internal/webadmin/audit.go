@@ -51,18 +51,6 @@ type auditField struct {
 	HasAfter      bool
 }
 
-// The kinds of objects and of actions that a filter offers, in this order.
-func auditObjects() []string {
-	return []string{
-		access.ObjectUser, access.ObjectGroup, access.ObjectMember, access.ObjectGate, access.ObjectPermission, access.ObjectDevice, access.ObjectCredential, access.ObjectRole,
-		access.ObjectSession, access.ObjectSite, access.ObjectEvents, access.ObjectAudit, access.ObjectBackup,
-	}
-}
-
-func auditActions() []string {
-	return []string{"create", "change", "delete", "revoke", "password", "erase", "sign-in", "refused", "sign-out", "sign-out everywhere", "export", "purge", "rekey"}
-}
-
 func (a *Admin) auditList(w http.ResponseWriter, r *http.Request) error {
 	v, ctx := visitOf(r), r.Context()
 	p := &auditPage{frame: v.frame("audit", v.t("nav.audit"))}
@@ -72,10 +60,10 @@ func (a *Admin) auditList(w http.ResponseWriter, r *http.Request) error {
 	}
 	in := p.Filter
 	p.Set = in.Actor+in.Object+in.ID+in.Action+in.From+in.To != ""
-	for _, o := range auditObjects() {
+	for _, o := range access.Objects() {
 		p.Objects = append(p.Objects, option{o, v.t("object." + o), o == in.Object})
 	}
-	for _, x := range auditActions() {
+	for _, x := range access.Actions() {
 		p.Actions = append(p.Actions, option{x, v.t("action." + x), x == in.Action})
 	}
 	q := r.URL.Query()
@@ -124,10 +112,10 @@ func (a *Admin) readAuditFilter(r *http.Request, in *auditFilter) (f registry.Ch
 		}
 		f.ActorUserID = u.ID
 	}
-	if in.Object != "" && !slices.Contains(auditObjects(), in.Object) {
+	if in.Object != "" && !slices.Contains(access.Objects(), in.Object) {
 		wrong("audit.filter.object", in.Object)
 	}
-	if in.Action != "" && !slices.Contains(auditActions(), in.Action) {
+	if in.Action != "" && !slices.Contains(access.Actions(), in.Action) {
 		wrong("audit.filter.action", in.Action)
 	}
 	if in.ID != "" {
@@ -156,8 +144,12 @@ func (v *visit) auditRow(c access.Change, named registry.Objects) auditRow {
 	if u, ok := named.Users[c.Actor.UserID]; ok && u.Username != "" {
 		row.Who = namedUser(u)
 	}
-	if row.Who == "" {
+	switch {
+	case row.Who != "":
+	case c.Actor.UserID != 0:
 		row.Who = v.t("audit.nobody")
+	default: // a sign-in was refused
+		row.Who = v.t("audit.unknown")
 	}
 	names := make([]string, 0, len(c.Before)+len(c.After))
 	for name := range both(c.Before, c.After) {
@@ -165,17 +157,14 @@ func (v *visit) auditRow(c access.Change, named registry.Objects) auditRow {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		f := auditField{Label: name}
-		if label, ok := catalogue()["field."+name]; ok {
-			f.Label = label.in(v.lang)
-		}
+		f := auditField{Label: v.fieldLabel(name)}
 		var before, after string
 		before, f.HadBefore = c.Before[name]
 		after, f.HasAfter = c.After[name]
 		switch { // of a change, what is on one side only was empty on the other, or (of what was revoked) stayed as it was
 		case inTitle(c, name):
 			continue
-		case c.Action == "change" && !(f.HadBefore && f.HasAfter):
+		case c.Action == access.ActionChange && !(f.HadBefore && f.HasAfter):
 			f.HadBefore, f.HasAfter = true, true
 		case f.HadBefore && !f.HasAfter && len(c.After) > 0:
 			after, f.HadBefore, f.HasAfter = before, false, true
@@ -184,6 +173,14 @@ func (v *visit) auditRow(c access.Change, named registry.Objects) auditRow {
 		row.Fields = append(row.Fields, f)
 	}
 	return row
+}
+
+// fieldLabel is what a field of the audit is called; what a restore brought back is called by what had become of it.
+func (v *visit) fieldLabel(name string) string {
+	if ended, back := strings.CutPrefix(name, "brought back: "); back {
+		return v.t("field.brought_back", v.fieldLabel(ended))
+	}
+	return v.word("field.", name)
 }
 
 // inTitle reports whether a field stands in the title of its line already.
@@ -227,13 +224,17 @@ func (v *visit) auditValue(c access.Change, name, value string, named registry.O
 		if value == "0" {
 			return v.t("settings.for_ever")
 		}
-	case "valid_from", "valid_until", "before":
+	case "size":
+		if id > 0 {
+			return v.size(id)
+		}
+	case "valid_from", "valid_until", "before", "taken_at":
 		if t, err := time.Parse(time.RFC3339, value); err == nil {
 			return v.minute(t)
 		}
 	}
 	switch {
-	case value == "true":
+	case value == "true", value == "yes":
 		return v.t("value.yes")
 	case value == "false":
 		return v.t("value.no")

@@ -196,6 +196,33 @@ func TestAuditInWords(t *testing.T) {
 			t.Errorf("%s: %d, want 422 and %q", path, page.status, text)
 		}
 	}
+	// Who was refused is unknown, and what commands leave in the audit has words and can be asked for as well.
+	x.browser().post("/admin/login/", "username", "ann", "password", "not hers")
+	for action, line := range map[string]struct {
+		object string
+		detail access.Fields
+	}{
+		access.ActionBackup:  {access.ObjectBackup, access.Fields{"file": "a.db.zst", "directory": "/b", "size": "2097152", "verified": "true", "encrypted": "false", "taken_at": "2026-03-01T10:00:00Z"}},
+		access.ActionRestore: {access.ObjectRestore, access.Fields{"brought back: users deactivated": "3", "events carried over": "7"}},
+		access.ActionImport:  {access.ObjectSite, access.Fields{"former passwords": "20"}},
+	} {
+		if err := x.store.Note(t.Context(), access.Actor{Kind: "cli", Label: "root@door"}, func(tx *store.Tx) error { return tx.Record(line.object, 0, action, nil, line.detail) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for action, texts := range map[string][]string{
+		access.ActionSignInRefused: {"<strong>Somebody unknown</strong>", "Person: sign-in refused (ann)"},
+		access.ActionBackup:        {"Backup: taken", "root@door", "Directory", "Encrypted", "<ins>2.0 MB</ins>", "2026, 10:00</ins>"},
+		access.ActionRestore:       {"Database: restored", "People deactivated and brought back", "Events carried over"},
+		access.ActionImport:        {"Site: imported", "Former passwords"},
+	} {
+		page := b.get("/admin/audit/?"+url.Values{"action": {action}}.Encode()).want(t, action, http.StatusOK)
+		for _, text := range append(texts, `<option value="`+action+`" selected>`) {
+			if !page.shows(text) {
+				t.Errorf("of %s the audit does not show %q:\n%s", action, text, page.body)
+			}
+		}
+	}
 	file := b.get("/admin/audit/export/?format=csv&object=gate&action=change").want(t, "export", http.StatusOK)
 	rows := must(csv.NewReader(strings.NewReader(file.body)).ReadAll())(t)
 	if len(rows) != 2 || !strings.Contains(file.header.Get("Content-Disposition"), "audit-") {

@@ -123,6 +123,7 @@ func eventTexts() map[string]words {
 		"object.events":     {"Events", "События"},
 		"object.audit":      {"Audit", "Журнал изменений"},
 		"object.backup":     {"Backup", "Резервная копия"},
+		"object.restore":    {"Database", "База данных"},
 		"object.other":      {"Other", "Другое"},
 
 		"action.create":              {"created", "создание"},
@@ -135,9 +136,12 @@ func eventTexts() map[string]words {
 		"action.sign-in":             {"signed in", "вход"},
 		"action.sign-out":            {"signed out", "выход"},
 		"action.sign-out everywhere": {"signed out everywhere", "выход везде"},
-		"action.refused":             {"sign-in refused", "отказ во входе"},
+		"action.sign-in refused":     {"sign-in refused", "отказ во входе"},
 		"action.export":              {"exported", "выгрузка"},
 		"action.purge":               {"purged", "очистка"},
+		"action.backup":              {"taken", "снятие копии"},
+		"action.restore":             {"restored", "восстановление"},
+		"action.import":              {"imported", "импорт"},
 		"action.other":               {"changed otherwise", "другое изменение"},
 
 		"feed.title": {"At the gates", "У дверей"},

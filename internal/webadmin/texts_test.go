@@ -60,13 +60,8 @@ func dynamicTexts() map[string][]string {
 	for _, k := range []access.CredentialKind{access.UserToken, access.DeviceToken} {
 		all["credential."] = append(all["credential."], string(k))
 	}
-	all["object."] = []string{
-		access.ObjectSite, access.ObjectGate, access.ObjectUser, access.ObjectGroup, access.ObjectMember, access.ObjectPermission, access.ObjectDevice, access.ObjectCredential,
-		access.ObjectRole, access.ObjectSession, access.ObjectEvents, access.ObjectAudit, access.ObjectBackup, "other",
-	}
-	all["action."] = []string{
-		"create", "change", "delete", "revoke", "rekey", "password", "erase", "sign-in", "sign-out", "sign-out everywhere", "refused", "export", "purge", "other",
-	}
+	all["object."] = append(access.Objects(), "other")
+	all["action."] = append(access.Actions(), "other")
 	for _, state := range append(cellStates(), "mixed") {
 		all["cell."] = append(all["cell."], string(state))
 	}
@@ -86,6 +81,12 @@ func auditFields() []string {
 		"active", "agent", "allow", "android_device_id", "before", "code", "count", "default_release_ms", "deleted", "device_id", "email", "first_name", "format", "gate_id",
 		"group_id", "key", "kind", "label", "language", "last_name", "location", "name", "release_ms", "retention_days", "role", "sessions", "site_id", "staff", "state",
 		"state_reason", "superuser", "tokens", "usable", "user_id", "username", "valid_from", "valid_until", "zone",
+		// of a backup, an import and a restore
+		"directory", "encrypted", "file", "size", "taken_at", "verified",
+		"source", "fields", "users", "former passwords", "groups", "memberships", "gates", "permissions", "user tokens", "devices", "events", "audit lines",
+		"rows", "safety_backup", "events carried over", "unknown since the backup", "people erased", "passwords replaced", "users deleted", "groups deleted", "gates deleted",
+		"permissions deleted", "devices deleted", "credentials deleted", "users deactivated", "superusers demoted", "staff demoted", "permissions suspended", "permissions ended",
+		"permissions shortened", "permissions put off", "devices revoked", "credentials revoked", "credentials shortened", "memberships ended", "roles ended", "roles lowered",
 	}
 }
 
