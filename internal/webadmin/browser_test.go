@@ -244,6 +244,15 @@ const (
 	colourRules = `"color-contrast"`
 )
 
+// menusOffScreen names the menus of a page that do not open inside the window.
+const menusOffScreen = `[...document.querySelectorAll("details.menu")].filter(m => m.checkVisibility()).flatMap(m => {
+	const was = m.open;
+	m.open = true;
+	const {left, right} = m.querySelector(".menu-body").getBoundingClientRect();
+	m.open = was;
+	return left < 0 || right > innerWidth ? [m.innerText.trim().split("\n")[0] + ": " + left + " to " + right] : [];
+})`
+
 func TestPagesInChromium(t *testing.T) {
 	x := newSite(t, store.SQLite, nil)
 	front := x.town()
@@ -275,6 +284,9 @@ func TestPagesInChromium(t *testing.T) {
 					w.run(t, chromedp.EmulateViewport(width, 900))
 					if wide := ask(t, w, chromedp.Evaluate[int64](`document.documentElement.scrollWidth`)); wide > width {
 						t.Errorf("%s at %d px is %d px wide", name, width, wide)
+					}
+					for _, menu := range ask(t, w, chromedp.Evaluate[[]string](menusOffScreen)) {
+						t.Errorf("%s at %d px: a menu opens off the screen: %s", name, width, menu)
 					}
 					rules := ""
 					switch {
