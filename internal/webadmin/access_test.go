@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -208,6 +209,45 @@ func TestMatrixInChromium(t *testing.T) {
 	// "/" goes to the search of the frame.
 	w.run(t, chromedp.KeyEvent("/"))
 	until("the key /", `document.activeElement.hasAttribute("data-search")`)
+}
+
+// Of a matrix that is scrolled the cell with the focus is seen, and nothing lies over the corner.
+func TestMatrixScrolledInChromium(t *testing.T) {
+	const n = 30
+	x := newSite(t, store.SQLite, nil)
+	for i := range n {
+		x.group(fmt.Sprintf("Group %02d", i))
+		x.gate(fmt.Sprintf("gate-%02d", i), fmt.Sprintf("Corridor %02d, east wing", i))
+	}
+	w := openTab(t, openChromium(t))
+	w.keep(t, x, x.as("manager"))
+	w.run(t, chromedp.EmulateViewport(1000, 700), chromedp.Navigate(x.url+"/admin/access/"), evaluate(`document.querySelector("tbody td").focus()`))
+	keys := slices.Concat([]string{kb.End, kb.PageDown, kb.PageDown, kb.PageDown}, slices.Repeat([]string{kb.ArrowLeft}, n), []string{kb.End}, slices.Repeat([]string{kb.ArrowUp}, n))
+	for i, key := range keys {
+		w.run(t, chromedp.KeyEvent(key))
+		covered := ask(t, w, chromedp.Evaluate[string](`(() => {
+			const cell = document.activeElement, box = cell.getBoundingClientRect(), x = (box.left + box.right) / 2, y = (box.top + box.bottom) / 2;
+			for (const [dx, dy] of [[-1, 0], [1, 0], [0, -1], [0, 1]]) {
+				const top = document.elementFromPoint(x + dx * (box.width / 2 - 2), y + dy * (box.height / 2 - 2));
+				if (top !== cell) return "row " + cell.parentNode.rowIndex + ", column " + cell.cellIndex + " lies under " + (top ? top.outerHTML.slice(0, 100) : "the edge");
+			}
+			return "";
+		})()`))
+		if covered != "" {
+			t.Fatalf("after %d keys: the cell with the focus is not seen: %s", i+1, covered)
+		}
+	}
+	over := ask(t, w, chromedp.Evaluate[string](`(() => {
+		const corner = document.querySelector(".matrix thead td"), box = corner.getBoundingClientRect();
+		for (let x = box.left + 2; x < box.right - 2; x += 6) for (let y = box.top + 2; y < box.bottom - 2; y += 6) {
+			const top = document.elementFromPoint(x, y);
+			if (top !== corner) return top.outerHTML.slice(0, 100);
+		}
+		return "";
+	})()`))
+	if over != "" {
+		t.Errorf("over the corner lies %s", over)
+	}
 }
 
 // The largest page there is stays small enough to be quick.

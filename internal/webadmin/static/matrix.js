@@ -38,6 +38,7 @@
     current.tabIndex = 0;
     name(current);
     current.focus();
+    current.scrollIntoView({ block: "nearest", inline: "nearest" }); // the focus alone may stay under the sticky head or column
   };
 
   // say tells what happened. failed = nothing was saved; again = what the undo button does; path = where to look more closely.
