@@ -63,6 +63,27 @@ func TestEventsOfWhatIsGone(t *testing.T) {
 	}
 }
 
+// An event of another day says which, in the log and in the feed, on every screen.
+func TestDaysOfEvents(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	at := time.Date(2026, 3, 1, 10, 20, 30, 0, time.UTC)
+	x.keeper.Verify(t.Context(), gatekeeper.Request{Gate: "nowhere", Token: "of nobody", At: at})
+	b := x.as("viewer")
+	for now, want := range map[time.Time]string{
+		at.Add(13 * time.Hour): `>10:20:30</time>`,
+		at.Add(14 * time.Hour): `><span class="day">1 Mar</span> 10:20:30</time>`,
+		at.AddDate(1, 0, 0):    `><span class="day">1 Mar 2026</span> 10:20:30</time>`,
+	} {
+		x.admin.now = func() time.Time { return now }
+		want = strings.NewReplacer("1 Mar 2026", "1\u00a0Mar\u00a02026", "1 Mar", "1\u00a0Mar").Replace(`<time datetime="2026-03-01T10:20:30Z" title="1 Mar 2026, 10:20:30 &#43;00:00"` + want)
+		for _, path := range []string{"/admin/", "/admin/events/"} {
+			if page := b.get(path).want(t, path, http.StatusOK); !page.shows(want) {
+				t.Errorf("%s on %s does not show %s:\n%s", path, now, want, page.body)
+			}
+		}
+	}
+}
+
 // A day ends where the next one begins, also when clocks are put forward at midnight.
 func TestDaysOfAFilter(t *testing.T) {
 	for _, x := range []struct {

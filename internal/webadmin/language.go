@@ -121,6 +121,7 @@ type moment struct {
 	Exact string // to the second, in the site's zone, with its offset
 	Brief string // "12 s ago", or the day when it is longer ago
 	Clock string // 14:03:11
+	Day   string // "24 Nov", with the year unless it is this one; "" = today
 }
 
 // moment is t as seen from the visit's now. The zero time gives the zero moment.
@@ -128,10 +129,17 @@ func (v *visit) moment(t time.Time) moment {
 	if t.IsZero() {
 		return moment{}
 	}
-	local := t.In(v.zone)
+	local, now := t.In(v.zone), v.now.In(v.zone)
+	other := ""
+	if local.YearDay() != now.YearDay() || local.Year() != now.Year() {
+		other = day(v.lang, local)
+		if local.Year() == now.Year() {
+			other = other[:strings.LastIndex(other, "\u00a0")]
+		}
+	}
 	return moment{
 		Known: true, ISO: t.UTC().Format("2006-01-02T15:04:05Z"),
-		Exact: day(v.lang, local) + ", " + local.Format("15:04:05 -07:00"), Brief: v.ago(local), Clock: local.Format("15:04:05"),
+		Exact: day(v.lang, local) + ", " + local.Format("15:04:05 -07:00"), Brief: v.ago(local), Clock: local.Format("15:04:05"), Day: other,
 	}
 }
 
