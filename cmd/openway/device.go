@@ -18,7 +18,7 @@ type DeviceCmd struct {
 	SetToken DeviceSetTokenCmd `cmd:"" help:"Replace a device's token."`
 	Revoke   DeviceRevokeCmd   `cmd:"" help:"Take a device out of service: its token answers DEVICE_INACTIVE."`
 	Activate DeviceActivateCmd `cmd:"" help:"Take a revoked device back into service."`
-	Lost     DeviceLostCmd     `cmd:"" help:"A phone is lost: revoke it and end the API tokens that came from it."`
+	Lost     DeviceLostCmd     `cmd:"" help:"A phone is lost: revoke it and end the API tokens that came from it, with --loose those of no device too."`
 	Delete   DeviceDeleteCmd   `cmd:"" help:"Remove a device and its token."`
 }
 
@@ -280,11 +280,15 @@ func (a *app) setDeviceActive(id int64, active bool, done string) error {
 
 // DeviceLostCmd is the one act for a lost phone.
 type DeviceLostCmd struct {
-	ID int64 `arg:"" help:"The device's id."`
+	ID    int64 `arg:"" help:"The device's id."`
+	Loose bool  `help:"End also the API tokens of its user that belong to no device."`
 }
 
 // Help is the example of --help.
-func (DeviceLostCmd) Help() string { return "Example:\n\n    openway device lost 7" }
+func (DeviceLostCmd) Help() string {
+	return "A phone may know API tokens of its user besides the one that it registered with. Those that belong to no device go on, unless --loose ends them too.\n\n" +
+		"Example:\n\n    openway device lost 7 --loose"
+}
 
 // Run does it.
 func (c DeviceLostCmd) Run(a *app) error {
@@ -292,11 +296,19 @@ func (c DeviceLostCmd) Run(a *app) error {
 		if _, err := in.deviceNumbered(ctx, c.ID); err != nil {
 			return err
 		}
-		d, n, err := in.desk.LostDevice(ctx, in.actor, c.ID)
+		lost, err := in.desk.LostDevice(ctx, in.actor, c.ID, c.Loose)
 		if err != nil {
 			return err
 		}
-		a.printf("Revoked device %d and ended %d token(s) that came from it\n", d.ID, n)
+		a.printf("Revoked device %d and ended %d token(s)\n", c.ID, lost.Ended)
+		if lost.Loose == 0 {
+			return nil
+		}
+		user, err := in.names().user(ctx, lost.Device.UserID)
+		if err != nil {
+			return err
+		}
+		a.printf("%d token(s) of user %s belong to no device and still open gates: to end them, openway device lost %d --loose\n", lost.Loose, user, c.ID)
 		return nil
 	})
 }

@@ -351,7 +351,7 @@ func TestApplyKeepsPeopleAndPhonesSwitchedOff(t *testing.T) {
 		if _, err := b.SetUserActive(b.ctx, console, 2, false); err != nil {
 			b.Fatal(err)
 		}
-		if _, _, err := b.LostDevice(b.ctx, console, 1); err != nil {
+		if _, err := b.LostDevice(b.ctx, console, 1, false); err != nil {
 			b.Fatal(err)
 		}
 		steps, notes := b.apply(small, registry.ApplyOptions{Prune: true})

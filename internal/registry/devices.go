@@ -87,23 +87,41 @@ func (r *Registry) SetDeviceActive(ctx context.Context, actor access.Actor, id i
 	})
 }
 
-// LostDevice revokes a device and ends the user tokens that came from it, in one act: the phone that has them opens nothing from then
-// on. It says how many tokens it ended.
-func (r *Registry) LostDevice(ctx context.Context, actor access.Actor, id int64) (d access.Device, tokens int, err error) {
-	err = r.change(ctx, actor, func(c *change) (err error) {
-		if d, err = c.Device(id); err != nil {
-			return err
+// Loss is what was done about a lost phone.
+type Loss struct {
+	Device access.Device
+	Ended  int // user tokens
+	Loose  int // user tokens of its owner that belong to no device and go on: the phone may know one of them
+}
+
+// LostDevice revokes a device and ends the user tokens that came from it, in one act, and with loose its owner's tokens that belong to no device as well:
+// a phone is known by the token that it registered with, not by those with which it signed in besides.
+func (r *Registry) LostDevice(ctx context.Context, actor access.Actor, id int64, loose bool) (Loss, error) {
+	return changing(ctx, r, actor, fmt.Sprintf("report device %d lost", id), func(c *change) (lost Loss, err error) {
+		if lost.Device, err = c.Device(id); err != nil {
+			return Loss{}, err
 		}
-		if d, err = c.setDeviceActive(d, false, "lost"); err != nil {
-			return err
+		if lost.Device, err = c.setDeviceActive(lost.Device, false, "lost"); err != nil {
+			return Loss{}, err
 		}
-		tokens, err = c.endCredentials(store.CredentialFilter{DeviceID: id, Kind: access.UserToken}, "lost")
-		return err
+		if lost.Ended, err = c.endCredentials(store.CredentialFilter{DeviceID: id, Kind: access.UserToken}, "lost"); err != nil {
+			return Loss{}, err
+		}
+		others := LooseTokens(lost.Device.UserID)
+		if loose {
+			n, err := c.endCredentials(others, "lost")
+			lost.Ended += n
+			return lost, err
+		}
+		left, err := c.Credentials(others)
+		lost.Loose = len(left)
+		return lost, err
 	})
-	if err != nil {
-		return access.Device{}, 0, fmt.Errorf("report device %d lost: %w", id, err)
-	}
-	return d, tokens, nil
+}
+
+// LooseTokens selects the user tokens of a user that belong to no device: of sign-ins that registered none, or one that is deleted since.
+func LooseTokens(userID int64) TokenFilter {
+	return TokenFilter{UserID: userID, Kind: access.UserToken, Loose: true, Limit: store.All}
 }
 
 // DeleteDevice removes a device and ends its token (TOKEN_INVALID).

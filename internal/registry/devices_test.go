@@ -137,8 +137,8 @@ func TestRevokeChoosesTheDevice(t *testing.T) {
 	})
 }
 
-// TestLostPhone: the device's token and the user tokens that came from it end; tokens of the same user from elsewhere do not. What the API
-// revokes is the device alone.
+// TestLostPhone: the device's token and the user tokens that came from it end; tokens of the same user from elsewhere do not, unless they belong to
+// no living device and it is asked for. What the API revokes is the device alone.
 func TestLostPhone(t *testing.T) {
 	each(t, func(t *testing.T, d *desk) {
 		ctx := t.Context()
@@ -148,14 +148,27 @@ func TestLostPhone(t *testing.T) {
 		dev := must(d.RegisterDevice(ctx, app, phone, registry.RegisterInput{}))(t)
 		must(d.RevokeDevice(ctx, app, ann.ID, dev.ID, ""))(t)
 		d.caller("from-the-phone")
-		got, n, err := d.LostDevice(ctx, clerk, dev.ID)
-		if err != nil || n != 1 || got.Active {
-			t.Errorf("lost: got %+v, %d tokens, %v; want inactive and 1", got, n, err)
+		other := must(d.RegisterDevice(ctx, app, d.token(ann, "from-another-phone"), registry.RegisterInput{Rotate: true, AndroidDeviceID: new("other")}))(t)
+		gone := must(d.RegisterDevice(ctx, app, d.token(ann, "from-a-deleted-phone"), registry.RegisterInput{Rotate: true, AndroidDeviceID: new("gone")}))(t)
+		if err := d.DeleteDevice(ctx, clerk, gone.ID); err != nil || other.ID == gone.ID {
+			t.Fatal(err)
 		}
-		_, err = d.Authenticate(ctx, "from-the-phone")
+		if got, err := d.LostDevice(ctx, clerk, dev.ID, false); err != nil || got.Ended != 1 || got.Loose != 2 || got.Device.Active {
+			t.Errorf("lost: got %+v, %v; want inactive, 1 token ended and 2 loose", got, err)
+		}
+		_, err := d.Authenticate(ctx, "from-the-phone")
 		wantKind(t, "a token from the lost phone", err, access.ErrBadToken)
 		d.caller("from-elsewhere")
 		d.follow("a loss")
+		if got, err := d.LostDevice(ctx, clerk, dev.ID, true); err != nil || got.Ended != 2 || got.Loose != 0 {
+			t.Errorf("lost, with what is loose: got %+v, %v; want 2 tokens ended and none loose", got, err)
+		}
+		for _, token := range []string{"from-elsewhere", "from-a-deleted-phone"} {
+			_, err = d.Authenticate(ctx, token)
+			wantKind(t, token, err, access.ErrBadToken)
+		}
+		d.caller("from-another-phone")
+		d.follow("a loss of all that is loose")
 		for _, c := range d.policy.Credentials {
 			if c.DeviceID == dev.ID && !c.Inactive {
 				t.Errorf("a credential of the lost phone still counts: %+v", c)

@@ -117,7 +117,7 @@ func TestExplain(t *testing.T) {
 		ask("hall", "short-token-1", "no_permission []")
 		change(d.RevokeToken(ctx, clerk, d.caller("short-token-1").CredentialID))
 		ask("hall", "short-token-1", "token_ended []")
-		_, _, err := d.LostDevice(ctx, clerk, lost.ID)
+		_, err := d.LostDevice(ctx, clerk, lost.ID, false)
 		change(err)
 		ask("hall", lost.Token, "device []")
 

@@ -205,7 +205,7 @@ func TestEveryChange(t *testing.T) {
 				"device 1 change -user_id=2 +user_id=3", "credential 4 change -user_id=2 +user_id=3",
 			}},
 			{"bind it to him again", func() error { _, err := d.BindDevice(ctx, clerk, 1, 3); return err }, nil},
-			{"lose it", func() error { _, _, err := d.LostDevice(ctx, clerk, 1); return err }, []string{
+			{"lose it", func() error { _, err := d.LostDevice(ctx, clerk, 1, false); return err }, []string{
 				"device 1 change -active=true +active=false",
 				"credential 4 change -state=active +state=inactive +state_reason=lost",
 				"credential 2 revoke -device_id=1 -kind=user_token -label=card -state=active -user_id=2 +state=revoked +state_reason=lost",

@@ -248,7 +248,7 @@ func TestNoSecretIsStored(t *testing.T) {
 		if err := d.SetPassword(ctx, clerk, u.ID, registry.Password{Plain: secrets[1]}); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := d.LostDevice(ctx, clerk, phone.ID); err != nil {
+		if _, err := d.LostDevice(ctx, clerk, phone.ID, false); err != nil {
 			t.Fatal(err)
 		}
 		secrets = append(secrets, token, phone.Token, rotated.Token)

@@ -13,6 +13,7 @@ type CredentialFilter struct {
 	UserID   int64
 	DeviceID int64
 	Kind     access.CredentialKind
+	Loose    bool // only those of no living device
 	Sealed   bool // only those with a sealed copy
 	Limit    int  // 1..1000; 0 = 50; All
 }
@@ -83,6 +84,9 @@ func (tx *Tx) Credentials(f CredentialFilter) ([]access.Credential, error) {
 	}
 	if f.Kind != "" {
 		and("kind", string(f.Kind))
+	}
+	if f.Loose {
+		where += ` AND NOT EXISTS (SELECT 1 FROM device d WHERE d.id = credential.device_id AND d.deleted_at IS NULL)`
 	}
 	if f.Sealed {
 		where += ` AND sealed IS NOT NULL`

@@ -12,6 +12,7 @@ import (
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/gatekeeper"
+	"github.com/openway-access/openway/internal/registry"
 	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/storetest"
 )
@@ -157,6 +158,45 @@ func TestPhoneFromEntryToDeletion(t *testing.T) {
 			b.get(device).want(t, "a deleted phone", http.StatusNotFound)
 			verify("deleted", access.TokenInvalid)
 		})
+	}
+}
+
+// A phone may know sign-ins that it did not register with: what is said of a lost one is what is known.
+func TestLostPhoneSaysWhatStillOpens(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	g, ann := x.gate("front", "Front"), x.user("ann")
+	x.grant(access.Permission{GateID: g.ID, UserID: ann.ID})
+	for _, token := range []string{"registered", "signed-in-again"} {
+		must(x.desk.AddToken(t.Context(), setup, ann.ID, token, "app"))(t)
+	}
+	caller := must(x.desk.Authenticate(t.Context(), "registered"))(t)
+	phone := must(x.desk.RegisterDevice(t.Context(), setup, caller, registry.RegisterInput{}))(t)
+	verify := func(token string, want access.Reason) {
+		t.Helper()
+		if got := x.keeper.Verify(t.Context(), gatekeeper.Request{Gate: "front", Token: token}); got.Reason != want {
+			t.Errorf("%s: the gate answers %s, want %s", token, got.Reason, want)
+		}
+	}
+	b, lost := x.as("manager"), devicePath(phone.ID)+"lost/"
+	ask := b.get(lost).want(t, "ask", http.StatusOK)
+	if !ask.shows("End also 1 other sign-in of ann, which belongs to no phone and still opens gates") || !ask.shows(`name="loose" value="yes" checked`) || ask.shows("opens nothing with it") {
+		t.Errorf("before it is reported:\n%s", ask.body)
+	}
+	page := b.get(b.post(lost, "seen", ask.seen(t)).want(t, "without the tick", http.StatusSeeOther).location)
+	if !page.shows("is reported lost and revoked. Sign-ins ended: 1. Sign-ins of ann that belong to no phone and still open gates: 1.") {
+		t.Errorf("without the tick:\n%s", page.body)
+	}
+	verify("registered", access.TokenInvalid)
+	verify("signed-in-again", access.OK)
+	b.post(devicePath(phone.ID)+"reactivate/").want(t, "reactivate", http.StatusSeeOther)
+	page = b.get(b.post(lost, "seen", b.get(lost).seen(t), "loose", "yes").want(t, "with the tick", http.StatusSeeOther).location)
+	if !page.shows("is reported lost and revoked. Sign-ins ended: 1.<") {
+		t.Errorf("with the tick:\n%s", page.body)
+	}
+	verify("signed-in-again", access.TokenInvalid)
+	b.post(devicePath(phone.ID) + "reactivate/")
+	if ask := b.get(lost); ask.shows(`name="loose"`) {
+		t.Errorf("nothing is loose:\n%s", ask.body)
 	}
 }
 

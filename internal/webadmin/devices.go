@@ -370,6 +370,7 @@ type deviceAct struct {
 	Verb   string
 	Icon   string
 	Danger bool
+	Loose  *field // a tick; nil = there is nothing to choose
 	Seen   string // of the phone and its token
 	Back   string
 }
@@ -490,23 +491,35 @@ func (a *Admin) aboutLost(r *http.Request, d access.Device, u access.User) (*dev
 	if err != nil {
 		return nil, err
 	}
-	lines := []string{v.t("devices.lost.revoked")}
-	if len(tokens) > 0 {
-		lines = append(lines, v.n("devices.lost.tokens", len(tokens)))
+	loose, err := a.desk.Tokens(r.Context(), registry.LooseTokens(u.ID))
+	if err != nil {
+		return nil, err
 	}
-	return &deviceAct{
+	p := &deviceAct{
 		frame: v.frame("devices", v.t("devices.lost.title", v.deviceName(d))), Lead: v.t("devices.lost.lead", fullName(u)), Verb: v.t("devices.lost.verb"), Icon: "bar", Danger: true,
-		Lines: append(lines, v.t("devices.lost.stays", fullName(u))),
-	}, nil
+		Lines: []string{v.t("devices.lost.revoked")},
+	}
+	if len(tokens) > 0 {
+		p.Lines = append(p.Lines, v.n("devices.lost.tokens", len(tokens)))
+	}
+	p.Lines = append(p.Lines, v.t("devices.lost.stays", fullName(u)))
+	if len(loose) > 0 {
+		p.Loose = &field{Name: "loose", Label: v.n("devices.lost.loose", len(loose), fullName(u)), Hint: v.t("devices.lost.loose.hint"), Value: ticked}
+	}
+	return p, nil
 }
 
-func (a *Admin) loseDevice(w http.ResponseWriter, r *http.Request, d access.Device, _ access.User) error {
+func (a *Admin) loseDevice(w http.ResponseWriter, r *http.Request, d access.Device, u access.User) error {
 	v := visitOf(r)
-	d, n, err := a.desk.LostDevice(r.Context(), v.actor(), d.ID)
+	lost, err := a.desk.LostDevice(r.Context(), v.actor(), d.ID, sent(r, "loose") == ticked)
 	if err != nil {
 		return err
 	}
-	return v.done(w, r, devicePath(d.ID), "flash.device_lost", v.deviceName(d), number(v.lang, n))
+	args := []string{v.deviceName(d), number(v.lang, lost.Ended)}
+	if lost.Loose > 0 {
+		return v.done(w, r, devicePath(d.ID), "flash.device_lost_loose", append(args, fullName(u), number(v.lang, lost.Loose))...)
+	}
+	return v.done(w, r, devicePath(d.ID), "flash.device_lost", args...)
 }
 
 func (a *Admin) aboutDelete(r *http.Request, d access.Device, u access.User) (*deviceAct, error) {

@@ -140,7 +140,12 @@ func samples() []sample {
 			return p
 		}},
 		{"device_act", func(v *visit, s string, rows int) page {
-			return &deviceAct{frame: v.frame("devices", s), Lead: s, Lines: slices.Repeat([]string{s}, rows), Verb: s, Icon: "trash", Danger: rows == 1, Seen: s, Back: "/admin/"}
+			p := &deviceAct{frame: v.frame("devices", s), Lead: s, Lines: slices.Repeat([]string{s}, rows), Verb: s, Icon: "trash", Danger: rows == 1, Seen: s, Back: "/admin/"}
+			if rows > 0 {
+				loose := textField("loose", s)
+				p.Loose = &loose
+			}
+			return p
 		}},
 		{"device_token", func(v *visit, s string, _ int) page {
 			return &tokenPage{frame: v.frame("devices", s), Name: s, Owner: s, Token: s, Back: "/admin/"}

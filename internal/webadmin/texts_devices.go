@@ -56,11 +56,19 @@ func deviceTexts() map[string]words {
 
 		"devices.lost.action":  {"Lost phone", "Телефон потерян"},
 		"devices.lost.title":   {"Is %s lost?", "Потерян: %s?"},
-		"devices.lost.lead":    {"Whoever has this phone of %s opens nothing with it from now on:", "Тот, у кого этот телефон (владелец — %s), больше ничего им не откроет:"},
-		"devices.lost.revoked": {"The phone is revoked. It can be taken back into service when it turns up.", "Телефон будет отключён. Если найдётся, его можно снова включить."},
+		"devices.lost.lead":    {"This phone of %s is taken out of service:", "Этот телефон (владелец — %s) будет отключён:"},
+		"devices.lost.revoked": {"Its own token opens nothing from then on. It can be taken back into service when it turns up.", "Его собственный токен больше ничего не откроет. Если телефон найдётся, его можно снова включить."},
 		"devices.lost.tokens":  {"%s sign-in on it ends, for good.|%s sign-ins on it end, for good.", "На нём навсегда закончится %s вход.|На нём навсегда закончатся %s входа.|На нём навсегда закончатся %s входов."},
 		"devices.lost.stays":   {"%s stays active, with every other phone.", "%s — учётная запись и другие телефоны продолжат работать."},
-		"devices.lost.verb":    {"Report it lost", "Заявить о потере"},
+		"devices.lost.loose": {
+			"End also %s other sign-in of %s, which belongs to no phone and still opens gates|End also %s other sign-ins of %s, which belong to no phone and still open gates",
+			"Завершить и ещё %s вход (%s): он не привязан к телефону и по-прежнему открывает точки|Завершить и ещё %s входа (%s): они не привязаны к телефону и по-прежнему открывают точки|Завершить и ещё %s входов (%s): они не привязаны к телефону и по-прежнему открывают точки",
+		},
+		"devices.lost.loose.hint": {
+			"This phone may have been signed in by one of them. Whoever uses one elsewhere signs in again.",
+			"Один из них мог быть выполнен на этом телефоне. На других телефонах, где они используются, нужно будет войти снова.",
+		},
+		"devices.lost.verb": {"Report it lost", "Заявить о потере"},
 
 		"devices.delete.title":  {"Delete %s?", "Удалить: %s?"},
 		"devices.delete.lead":   {"This phone of %s goes.", "Этот телефон (владелец — %s) исчезнет."},
@@ -74,7 +82,11 @@ func deviceTexts() map[string]words {
 		"flash.device_overtaken":   {"Somebody else changed %s meanwhile. See how it stands now.", "Телефон успели изменить: %s. Посмотрите, как он выглядит сейчас."},
 		"flash.device_revoked":     {"%s is revoked.", "Отключено: %s."},
 		"flash.device_reactivated": {"%s is back in service.", "Снова работает: %s."},
-		"flash.device_lost":        {"%s is reported lost and opens nothing. Sign-ins ended: %s.", "%s — заявлен потерянным и ничего не откроет. Завершено входов: %s."},
-		"flash.device_deleted":     {"%s is deleted.", "Удалено: %s."},
+		"flash.device_lost":        {"%s is reported lost and revoked. Sign-ins ended: %s.", "%s — заявлен потерянным и отключён. Завершено входов: %s."},
+		"flash.device_lost_loose": {
+			"%s is reported lost and revoked. Sign-ins ended: %s. Sign-ins of %s that belong to no phone and still open gates: %s.",
+			"%s — заявлен потерянным и отключён. Завершено входов: %s. Входы без телефона (%s), которые по-прежнему открывают точки: %s.",
+		},
+		"flash.device_deleted": {"%s is deleted.", "Удалено: %s."},
 	}
 }
