@@ -45,7 +45,7 @@ func (n *names) device(ctx context.Context, d access.Device) (deviceJSON, error)
 // DeviceListCmd lists devices.
 type DeviceListCmd struct {
 	User      string `placeholder:"USER" help:"Only those of this user."`
-	Search    string `placeholder:"WORDS" help:"Only those with these words in name or Android id."`
+	Search    string `placeholder:"WORDS" help:"Only those with these words in name, Android id or the names of their owner."`
 	AndroidID string `placeholder:"ID" help:"Only those with exactly this Android id."`
 	Active    bool   `xor:"active" help:"Only active ones."`
 	Inactive  bool   `xor:"active" help:"Only revoked ones."`

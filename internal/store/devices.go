@@ -9,7 +9,7 @@ import (
 // DeviceFilter selects devices; zero fields do not matter. It pages by id: give the last id seen as After.
 type DeviceFilter struct {
 	After           int64
-	Search          string // words in name or android id, in any case
+	Search          string // words in name, android id or the names of the owner, in any case
 	UserID          int64
 	AndroidDeviceID string // exactly this one
 	Active          bool   // only active ones
@@ -23,8 +23,9 @@ const (
 	deviceFrom    = ` FROM device d LEFT JOIN credential c ON c.device_id = d.id AND c.kind = 'device_token' AND c.deleted_at IS NULL `
 )
 
-func scanDevice(row scanner) (d access.Device, err error) {
-	err = row.Scan(&d.ID, &d.UserID, &d.Name, &d.AndroidDeviceID, &d.Active, asText(&d.TokenPreview), &d.Version, asTime(&d.CreatedAt))
+// scanDevice reads deviceColumns, and more that follow.
+func scanDevice(row scanner, more ...any) (d access.Device, err error) {
+	err = row.Scan(append([]any{&d.ID, &d.UserID, &d.Name, &d.AndroidDeviceID, &d.Active, asText(&d.TokenPreview), &d.Version, asTime(&d.CreatedAt)}, more...)...)
 	return d, err
 }
 
@@ -38,8 +39,17 @@ func (tx *Tx) Device(id int64) (access.Device, error) {
 }
 
 // DevicesOf lists all living devices of a user, newest first (created, then id).
-func (tx *Tx) DevicesOf(userID int64) ([]access.Device, error) {
-	return tx.devices(`SELECT `+deviceColumns+deviceFrom+`WHERE d.user_id = $1 AND d.deleted_at IS NULL ORDER BY d.created_at DESC, d.id DESC`, userID)
+func (tx *Tx) DevicesOf(userID int64) (list []access.Device, err error) {
+	query := `SELECT ` + deviceColumns + deviceFrom + `WHERE d.user_id = $1 AND d.deleted_at IS NULL ORDER BY d.created_at DESC, d.id DESC`
+	err = tx.each(query, []any{userID}, func(row scanner) error {
+		d, err := scanDevice(row)
+		list = append(list, d)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the devices of user %d: %w", userID, err)
+	}
+	return list, nil
 }
 
 // Devices lists living devices in order of their ids.
@@ -59,23 +69,29 @@ func (tx *Tx) Devices(f DeviceFilter) ([]access.Device, error) {
 	if f.Inactive {
 		where += ` AND NOT d.is_active`
 	}
-	next := func(after int64, n int) ([]access.Device, error) {
-		return tx.devices(`SELECT `+deviceColumns+deviceFrom+`WHERE `+where+` ORDER BY d.id LIMIT $2`, append([]any{after, n}, more...)...)
+	type owned struct {
+		access.Device
+		owner [3]string // user name, first and last name
 	}
-	return page(f.After, f.Limit, f.Search, next, func(d *access.Device) (int64, []string) {
-		return d.ID, []string{d.Name, d.AndroidDeviceID}
-	})
-}
-
-func (tx *Tx) devices(query string, args ...any) ([]access.Device, error) {
-	var list []access.Device
-	err := tx.each(query, args, func(row scanner) error {
-		d, err := scanDevice(row)
-		list = append(list, d)
-		return err
+	next := func(after int64, n int) (list []owned, err error) {
+		query := `SELECT ` + deviceColumns + `, u.username, u.first_name, u.last_name` + deviceFrom + `JOIN users u ON u.id = d.user_id WHERE ` + where + ` ORDER BY d.id LIMIT $2`
+		err = tx.each(query, append([]any{after, n}, more...), func(row scanner) (err error) {
+			var d owned
+			d.Device, err = scanDevice(row, &d.owner[0], &d.owner[1], &d.owner[2])
+			list = append(list, d)
+			return err
+		})
+		return list, err
+	}
+	found, err := page(f.After, f.Limit, f.Search, next, func(d *owned) (int64, []string) {
+		return d.ID, append(d.owner[:], d.Name, d.AndroidDeviceID)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list devices: %w", err)
+	}
+	var list []access.Device
+	for _, d := range found {
+		list = append(list, d.Device)
 	}
 	return list, nil
 }

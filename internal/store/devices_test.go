@@ -18,8 +18,8 @@ func TestDevice(t *testing.T) {
 			{UserID: 2, Name: "Телефон", Active: true},
 		}
 		write(t, s, func(tx *store.Tx) error {
-			for _, name := range []string{"u", "v"} {
-				if _, err := person(tx, name); err != nil {
+			for _, u := range []access.User{{Username: "u"}, {Username: "v", LastName: "Васильева"}} {
+				if err := tx.InsertUser(&u, "!"); err != nil {
 					return err
 				}
 			}
@@ -69,6 +69,9 @@ func TestDevice(t *testing.T) {
 			{store.DeviceFilter{Active: true}, []int64{3}},
 			{store.DeviceFilter{Inactive: true}, []int64{1, 2}},
 			{store.DeviceFilter{Search: "телефон"}, []int64{3}},
+			{store.DeviceFilter{Search: "ВАСИЛЬЕВ"}, []int64{1, 3}}, // its owner
+			{store.DeviceFilter{Search: "васил телефон"}, []int64{3}},
+			{store.DeviceFilter{Search: "васил", After: 1, Inactive: true}, nil},
 		} {
 			var got []int64
 			read(t, s, func(tx *store.Tx) error {

@@ -3,6 +3,7 @@ package webadmin
 import (
 	"encoding/csv"
 	"fmt"
+	"html"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -158,6 +159,36 @@ func TestPhoneFromEntryToDeletion(t *testing.T) {
 			b.get(device).want(t, "a deleted phone", http.StatusNotFound)
 			verify("deleted", access.TokenInvalid)
 		})
+	}
+}
+
+// However many people have a name, all their phones are found by it, each once.
+func TestPhonesOfManyNamesakes(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	for i := range 30 {
+		u := must(x.desk.CreateUser(t.Context(), setup, access.User{Username: fmt.Sprintf("u%d", i), FirstName: "Имя", Active: true}, registry.Password{}))(t)
+		x.device(u, "Телефон")
+		x.device(u, "имя")
+	}
+	b, seen := x.as("viewer"), map[string]int{}
+	for path := "/admin/devices/?q=" + url.QueryEscape("имя"); path != ""; {
+		page := b.get(path).want(t, path, http.StatusOK)
+		for _, row := range strings.Split(page.body, `class="row-link" href="`)[1:] {
+			link, _, _ := strings.Cut(row, `"`)
+			seen[link]++
+		}
+		head, _, more := strings.Cut(page.body, `" rel="next"`)
+		if path = ""; more {
+			path = html.UnescapeString(head[strings.LastIndex(head, `"`)+1:])
+		}
+	}
+	for link, n := range seen {
+		if n != 1 {
+			t.Errorf("%s is listed %d times", link, n)
+		}
+	}
+	if len(seen) != 60 {
+		t.Errorf("found %d phones, want 60", len(seen))
 	}
 }
 

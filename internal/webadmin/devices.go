@@ -5,7 +5,6 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -31,7 +30,7 @@ type phoneRow struct {
 	Added               moment
 }
 
-// ownersFound is how many people a search among the devices brings along with their phones: each is a query.
+// ownersFound is how many people a search for a phone's owner shows.
 const ownersFound = 10
 
 func (a *Admin) deviceList(w http.ResponseWriter, r *http.Request) error {
@@ -60,16 +59,6 @@ func (a *Admin) deviceList(w http.ResponseWriter, r *http.Request) error {
 		list = list[:min(pageRows, len(list))]
 		p.Pager = pagerOf(r, "after", list[len(list)-1].ID, more)
 	}
-	if p.Search != "" && f.After == 0 {
-		owned, err := a.devicesOfFound(r, f)
-		if err != nil {
-			return err
-		}
-		list = slices.DeleteFunc(list, func(d access.Device) bool {
-			return slices.ContainsFunc(owned, func(o access.Device) bool { return o.ID == d.ID })
-		})
-		list = append(owned, list...)
-	}
 	var owners registry.ObjectIDs
 	for _, d := range list {
 		owners.Users = append(owners.Users, d.UserID)
@@ -85,28 +74,6 @@ func (a *Admin) deviceList(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	return a.render(w, "devices", p)
-}
-
-// devicesOfFound are the devices of the people whose names fit.
-func (a *Admin) devicesOfFound(r *http.Request, f registry.DeviceFilter) ([]access.Device, error) {
-	people, err := a.desk.FindUsers(r.Context(), registry.UserSearch{Search: registry.Search{Query: f.Search, Limit: ownersFound}})
-	if err != nil {
-		return nil, err
-	}
-	var owned []access.Device
-	for _, u := range people.List {
-		list, err := a.desk.DevicesOf(r.Context(), u.ID)
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range list {
-			if f.Active && !d.Active || f.Inactive && d.Active {
-				continue
-			}
-			owned = append(owned, d)
-		}
-	}
-	return owned, nil
 }
 
 // devicePage is one phone.
