@@ -87,14 +87,15 @@ func (a *Admin) loginPage(w http.ResponseWriter, r *http.Request) error {
 // login opens a session. Attempts count together with those at the API.
 func (a *Admin) login(w http.ResponseWriter, r *http.Request) error {
 	v := visitOf(r)
-	if ok, wait := a.signIns.Address(v.address); !ok {
-		return a.refuseLogin(w, a.newLoginPage(v, "/admin/"), wait)
-	}
+	ok, wait := a.signIns.Address(v.address)
 	if err := readForm(r); err != nil {
 		return err
 	}
 	p := a.newLoginPage(v, localPath(sent(r, "next")))
 	p.Username.Value = sent(r, "username")
+	if !ok {
+		return a.refuseLogin(w, p, wait)
+	}
 	password := r.PostForm.Get("password")
 	if p.Username.Value == "" || password == "" {
 		for f, value := range map[*field]string{&p.Username: p.Username.Value, &p.Password: password} {

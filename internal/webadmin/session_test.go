@@ -214,10 +214,11 @@ func TestSignInsAreThrottled(t *testing.T) {
 	for range 3 {
 		b.post("/admin/login/", "username", "owner", "password", "no").want(t, "a try", http.StatusForbidden)
 	}
-	got := b.post("/admin/login/", "username", "owner", "password", password).want(t, "one too many", http.StatusTooManyRequests)
+	got := b.post("/admin/login/", "username", "owner", "password", password, "next", "/admin/gates/").want(t, "one too many", http.StatusTooManyRequests)
 	if got.header.Get("Retry-After") == "" || !got.shows("Too many attempts") {
 		t.Errorf("it does not say when to try again:\n%s", got.body)
 	}
+	got.has(t, "refused by address", `value="owner"`, `name="next" value="/admin/gates/"`).lacks(t, "refused by address", password)
 }
 
 // Whoever signed in here lately is not held up by what others try under that name, but guessing the present password at an unattended browser is.

@@ -21,6 +21,7 @@ type usersPage struct {
 	Group  int64
 	Groups []option
 	Users  []userRow
+	Here   string // this page with nobody ticked, to come back to
 	All    string // this page with everybody ticked
 	Picked bool   // everybody is
 	Pager  pager
@@ -34,6 +35,7 @@ type userRow struct {
 	Email    string
 	Role     string // "" = none
 	Active   bool
+	Picked   bool
 }
 
 // roleName is a role in words; "" for none.
@@ -95,7 +97,10 @@ func with(r *http.Request, key, value string) string {
 
 func (a *Admin) userList(w http.ResponseWriter, r *http.Request) error {
 	v, ctx, q := visitOf(r), r.Context(), r.URL.Query()
-	p := &usersPage{frame: v.frame("people", v.t("nav.people")), Search: strings.TrimSpace(q.Get("q")), State: q.Get("state"), Group: queryID(r, "group"), Picked: q.Get("all") != ""}
+	picked := q["id"]
+	q.Del("id")
+	r.URL.RawQuery = q.Encode() // where this page leads to, those who were ticked do not come along
+	p := &usersPage{frame: v.frame("people", v.t("nav.people")), Here: r.URL.RequestURI(), Search: strings.TrimSpace(q.Get("q")), State: q.Get("state"), Group: queryID(r, "group"), Picked: q.Get("all") != ""}
 	if p.State != "active" && p.State != "inactive" {
 		p.State = ""
 	}
@@ -114,7 +119,10 @@ func (a *Admin) userList(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for _, u := range found.List {
-		p.Users = append(p.Users, userRow{ID: u.ID, Path: userPath(u.ID), Name: fullName(u), Username: u.Username, Email: u.Email, Role: v.roleName(u.Role()), Active: u.Active})
+		p.Users = append(p.Users, userRow{
+			ID: u.ID, Path: userPath(u.ID), Name: fullName(u), Username: u.Username, Email: u.Email, Role: v.roleName(u.Role()), Active: u.Active,
+			Picked: p.Picked || slices.Contains(picked, strconv.FormatInt(u.ID, 10)),
+		})
 	}
 	p.Pager = pagerTo(r, "after", found.Next)
 	if len(p.Users) > 1 {
@@ -139,7 +147,8 @@ type bulkPage struct {
 	Stays   []bulkRow
 	Lead    string
 	Verb    string
-	Back    string
+	List    string // where the selection was made
+	Back    string // to it, with those ticked who were
 }
 
 type bulkRow struct {
@@ -162,6 +171,30 @@ func readBulk(q url.Values) registry.Bulk {
 	return b
 }
 
+// bulkList is the list of people in which a selection was made, with its search, filters and page.
+func bulkList(q url.Values) string {
+	const list = "/admin/users/"
+	if back := localPath(q.Get("back")); strings.HasPrefix(back, list+"?") {
+		return back
+	}
+	return list
+}
+
+// pickedIn is a list of people with those of a selection ticked.
+func pickedIn(list string, b registry.Bulk) string {
+	ids := url.Values{}
+	for _, id := range b.UserIDs {
+		ids.Add("id", strconv.FormatInt(id, 10))
+	}
+	switch {
+	case len(ids) == 0:
+		return list
+	case strings.Contains(list, "?"):
+		return list + "&" + ids.Encode()
+	}
+	return list + "?" + ids.Encode()
+}
+
 // missing says what has to be chosen before a selection can be acted on: the key of a sentence, "" = nothing.
 func missing(b registry.Bulk) string {
 	switch {
@@ -175,9 +208,9 @@ func missing(b registry.Bulk) string {
 
 func (a *Admin) previewBulk(w http.ResponseWriter, r *http.Request) error {
 	v, ctx := visitOf(r), r.Context()
-	b := readBulk(r.URL.Query())
+	b, list := readBulk(r.URL.Query()), bulkList(r.URL.Query())
 	if key := missing(b); key != "" {
-		return v.sorry(w, r, "/admin/users/", key)
+		return v.sorry(w, r, pickedIn(list, b), key)
 	}
 	lines, err := a.desk.PreviewBulk(ctx, v.actor(), b)
 	if err != nil {
@@ -191,7 +224,7 @@ func (a *Admin) previewBulk(w http.ResponseWriter, r *http.Request) error {
 		}
 		group = g.Name
 	}
-	p := &bulkPage{frame: v.frame("people", v.bulkTitle(b.Action, group)), Action: string(b.Action), Group: b.GroupID, Back: "/admin/users/"}
+	p := &bulkPage{frame: v.frame("people", v.bulkTitle(b.Action, group)), Action: string(b.Action), Group: b.GroupID, List: list, Back: pickedIn(list, b)}
 	for _, l := range lines {
 		row := bulkRow{ID: l.UserID, Name: fullName(l.User), Sub: l.User.Username}
 		if l.Outcome == registry.BulkGone {
@@ -273,12 +306,12 @@ func (a *Admin) applyBulk(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	b := readBulk(r.PostForm)
-	back := "/admin/users/"
+	back := bulkList(r.PostForm)
 	if sent(r, "from") == "group" && b.GroupID > 0 {
 		back = groupPath(b.GroupID)
 	}
 	if key := missing(b); key != "" {
-		return v.sorry(w, r, back, key)
+		return v.sorry(w, r, pickedIn(back, b), key)
 	}
 	lines, err := a.desk.ApplyBulk(r.Context(), v.actor(), b)
 	if err != nil {

@@ -3,6 +3,7 @@ package webadmin
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -160,6 +161,27 @@ func TestBulkIsPreviewed(t *testing.T) {
 	}
 	b := x.as("manager")
 	ids := fmt.Sprintf("&id=%d&id=%d", ann.ID, bob.ID)
+	// Whoever chose no group, or thinks better of it, comes back to the list as it was, with the same people ticked; who is done, with nobody.
+	filtered := fmt.Sprintf("/admin/users/?q=a&state=active&group=%d", team.ID)
+	list := b.get("/admin/users/?q=a").has(t, "the list", `name="back" value="/admin/users/?q=a"`)
+	if list.shows("checked") {
+		t.Errorf("somebody is ticked already:\n%s", list.body)
+	}
+	selection := fmt.Sprintf("&id=%d&id=%d&back=%s", ann.ID, cat.ID, url.QueryEscape("/admin/users/?q=a"))
+	refused := b.get("/admin/users/bulk/?action=join"+selection).want(t, "no group", http.StatusSeeOther)
+	again := b.get(refused.location).has(t, "no group", "Choose a group first.", `name="q" type="search" value="a"`, fmt.Sprintf(`value="%d" checked`, ann.ID), fmt.Sprintf(`value="%d" checked`, cat.ID), `name="back" value="/admin/users/?q=a"`)
+	if strings.Count(again.body, " checked") != 2 {
+		t.Errorf("others are ticked as well:\n%s", again.body)
+	}
+	b.get("/admin/users/bulk/?action=deactivate"+selection).has(t, "cancel", fmt.Sprintf(`class="button" href="/admin/users/?q=a&amp;id=%d&amp;id=%d"`, ann.ID, cat.ID), `name="back" value="/admin/users/?q=a"`)
+	if to := b.post("/admin/users/bulk/", "action", "activate", "id", fmt.Sprint(ann.ID), "back", filtered).location; to != filtered {
+		t.Errorf("when it is done: %s, want %s", to, filtered)
+	}
+	for _, elsewhere := range []string{"https://example.org/", "//example.org/admin/users/?q=", "/admin/gates/"} {
+		if to := b.post("/admin/users/bulk/", "action", "activate", "id", fmt.Sprint(ann.ID), "back", elsewhere).location; to != "/admin/users/" {
+			t.Errorf("back to %s: %s, want /admin/users/", elsewhere, to)
+		}
+	}
 	b.get(b.get("/admin/users/bulk/?action=join&id=1").location).has(t, "no group", "Choose a group first.")
 	b.get(b.get("/admin/users/bulk/?action=activate").location).has(t, "nobody", "Tick the people first.")
 	b.get("/admin/users/bulk/?action=promote"+ids).want(t, "no such action", http.StatusBadRequest)
