@@ -73,6 +73,9 @@ func (v *visit) Path() string { return v.path }
 // SignedIn reports whether somebody is.
 func (v *visit) SignedIn() bool { return v.session.ID != 0 }
 
+// UserID is the visitor's id.
+func (v *visit) UserID() int64 { return v.user.ID }
+
 // Me is how the visitor is called.
 func (v *visit) Me() string { return fullName(v.user) }
 

@@ -1,6 +1,8 @@
 package webadmin
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -8,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"golang.org/x/net/html"
 
 	"github.com/openway-access/openway/internal/access"
@@ -168,6 +171,78 @@ func TestFormAfterTheSession(t *testing.T) {
 	if page := b.get(got.location); !page.shows("was not saved") {
 		t.Errorf("the page does not say that the form was not saved:\n%s", page.body)
 	}
+}
+
+// In the browser what was entered is there again after signing in, and after changing the language: for the same person, once, and without passwords.
+func TestEnteredAgainInChromium(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	id := must(x.desk.UserByName(t.Context(), "manager"))(t).ID
+	w := openTab(t, openChromium(t))
+	until := func(what, condition string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(w.ctx, time.Minute)
+		defer cancel()
+		again := time.NewTicker(20 * time.Millisecond)
+		defer again.Stop()
+		for { // while one page goes and another comes there is nothing to ask
+			if there, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.readyState === "complete" && `+condition)); err == nil && there {
+				return
+			}
+			select {
+			case <-again.C:
+			case <-ctx.Done():
+				t.Fatalf("%s: %s never came true; the page says:\n%s", what, condition, ask(t, w, chromedp.Evaluate[string](`document.body.innerText`)))
+			}
+		}
+	}
+	signIn := func(username string) {
+		t.Helper()
+		until("the page to sign in", `!!document.querySelector("form[action='/admin/login/']")`)
+		w.run(t, chromedp.SendKeys(chromedp.CSS("main [name=username]"), username), chromedp.SendKeys(chromedp.CSS("main [name=password]"), password), chromedp.Click(chromedp.CSS("main .primary")))
+	}
+	enter := func(name string) {
+		t.Helper()
+		w.run(t, chromedp.Navigate(x.url+"/admin/users/new/"))
+		w.run(t, chromedp.SendKeys(chromedp.CSS("main [name=first_name]"), name), chromedp.SendKeys(chromedp.CSS("main [name=username]"), "n"+name),
+			chromedp.SendKeys(chromedp.CSS("main [name=password]"), "secret of "+name))
+	}
+	has := func(first, password string) string {
+		return fmt.Sprintf(`document.querySelector("main [name=first_name]")?.value === %q && document.querySelector("main [name=password]").value === %q`, first, password)
+	}
+	const save, shown, kept = "form.form .primary", `!document.querySelector(".refilled").hidden`, `sessionStorage.length`
+	w.run(t, chromedp.Navigate(x.url+"/admin/users/new/"))
+	signIn("manager")
+	until("signed in", has("", ""))
+
+	enter("Ann")
+	if _, err := x.desk.SignOutEverywhere(t.Context(), setup, id); err != nil {
+		t.Fatal(err)
+	}
+	w.run(t, chromedp.Click(chromedp.CSS(save)))
+	signIn("manager")
+	until("entered again", has("Ann", "")+" && "+shown)
+	w.run(t, chromedp.SendKeys(chromedp.CSS("main [name=password]"), password), chromedp.Click(chromedp.CSS(save)))
+	until("saved", `document.body.innerText.includes("nAnn")`)
+	enter("")
+	until("a new form", has("", "secret of ")+" && !("+shown+")")
+
+	enter("Ben")
+	w.run(t, chromedp.Click(chromedp.CSS(".language button")))
+	until("in Russian", `document.documentElement.lang === "ru" && `+has("Ben", ""))
+
+	enter("Cat")
+	if _, err := x.desk.SignOutEverywhere(t.Context(), setup, id); err != nil {
+		t.Fatal(err)
+	}
+	w.run(t, chromedp.Click(chromedp.CSS(save)))
+	signIn("owner")
+	until("somebody else", has("", "")+" && "+kept+" === 0")
+
+	enter("Dan")
+	w.run(t, chromedp.Click(chromedp.CSS(".language button")))
+	until("in English", has("Dan", ""))
+	w.run(t, evaluate(`document.querySelector("form[action='/admin/logout/']").requestSubmit()`))
+	until("signed out", `!document.body.dataset.user && `+kept+" === 0")
 }
 
 func TestOwnPasswordAndSessions(t *testing.T) {

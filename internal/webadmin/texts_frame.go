@@ -29,6 +29,7 @@ func frameTexts() map[string]words {
 		"pager.first":      {"Back to the start", "В начало"},
 		"pager.next":       {"Next", "Дальше"},
 		"form.problems":    {"This could not be saved", "Сохранить не удалось"},
+		"form.refilled":    {"What you had entered is back in the form, except passwords. It is not saved yet.", "Введённое снова в форме, кроме паролей. Оно ещё не сохранено."},
 
 		"conflict.title":  {"Somebody else changed this while you were editing", "Пока вы редактировали, запись изменили"},
 		"conflict.by":     {"Changed by %s.", "Кто изменил: %s."},
