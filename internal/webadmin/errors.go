@@ -2,10 +2,12 @@ package webadmin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
@@ -54,14 +56,38 @@ func (a *Admin) fail(w http.ResponseWriter, r *http.Request, v *visit, err error
 		a.log.ErrorContext(r.Context(), "a page failed", slog.String("request_id", v.requestID), slog.String("method", r.Method),
 			slog.String("path", r.URL.Path), slog.Any("error", err))
 	}
+	if wantsJSON(r) {
+		text, hint := v.failure(status, hint)
+		if status >= 500 {
+			hint += " " + v.t("error.request_id") + ": " + v.requestID
+		}
+		_ = answerJSON(w, status, refusal{Text: text + ". " + hint}) // an error means that the reader has gone
+		return
+	}
 	a.failStatus(w, v, status, hint)
 }
 
-// retryAfter is when a page that could not be made may be asked for again.
-const retryAfter = 5 * time.Second
+// refusal is what a script is told that asked for what cannot be done.
+type refusal struct {
+	Text string `json:"text"`
+	To   string `json:"to,omitempty"` // where to go on
+}
 
-// failStatus answers with the page of a status. hint "" = what is usual for it.
-func (a *Admin) failStatus(w http.ResponseWriter, v *visit, status int, hint string) {
+// wantsJSON reports whether a script asks, which shows the answer in a place of its own.
+func wantsJSON(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "application/json")
+}
+
+// answerJSON answers a script.
+func answerJSON(w http.ResponseWriter, status int, answer any) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	return json.NewEncoder(w).Encode(answer)
+}
+
+// failure is a status in words: what happened, and what to do. hint "" = what is usual for it.
+func (v *visit) failure(status int, hint string) (text, todo string) {
 	key := strconv.Itoa(status)
 	if _, ok := catalogue()["error."+key]; !ok {
 		key = "400"
@@ -69,10 +95,19 @@ func (a *Admin) failStatus(w http.ResponseWriter, v *visit, status int, hint str
 	if hint == "" {
 		hint = v.t("error." + key + ".hint")
 	}
+	return v.t("error." + key), hint
+}
+
+// retryAfter is when a page that could not be made may be asked for again.
+const retryAfter = 5 * time.Second
+
+// failStatus answers with the page of a status. hint "" = what is usual for it.
+func (a *Admin) failStatus(w http.ResponseWriter, v *visit, status int, hint string) {
+	text, hint := v.failure(status, hint)
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 	}
-	p := &errorPage{frame: v.frame("", v.t("error."+key)), Code: status, Text: v.t("error." + key), Hint: hint, Back: "/admin/"}
+	p := &errorPage{frame: v.frame("", text), Code: status, Text: text, Hint: hint, Back: "/admin/"}
 	p.Status = status
 	if err := a.render(w, "error", p); err != nil {
 		a.log.Error("the page of an error failed", slog.String("request_id", v.requestID), slog.Any("error", err))

@@ -37,19 +37,28 @@ func (v *visit) sorry(w http.ResponseWriter, r *http.Request, to, key string, ar
 }
 
 func (v *visit) goOn(w http.ResponseWriter, r *http.Request, to string, f flashCookieValue) error {
-	if f.Key != "" {
-		for i, a := range f.Args {
-			if runes := []rune(a); len(runes) > maxFlashArg {
-				f.Args[i] = string(runes[:maxFlashArg]) + "…"
-			}
-		}
-		b, err := json.Marshal(f)
-		if err != nil {
-			return err
-		}
-		http.SetCookie(w, v.cookie(flashCookie, base64.RawURLEncoding.EncodeToString(b), 60))
+	if err := v.leave(w, f); err != nil {
+		return err
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
+
+// leave leaves a sentence for the next page.
+func (v *visit) leave(w http.ResponseWriter, f flashCookieValue) error {
+	if f.Key == "" {
+		return nil
+	}
+	for i, a := range f.Args {
+		if runes := []rune(a); len(runes) > maxFlashArg {
+			f.Args[i] = string(runes[:maxFlashArg]) + "…"
+		}
+	}
+	b, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	http.SetCookie(w, v.cookie(flashCookie, base64.RawURLEncoding.EncodeToString(b), 60))
 	return nil
 }
 

@@ -57,7 +57,8 @@ func (a *Admin) newLoginPage(v *visit, next string) *loginPage {
 }
 
 // askToSignIn sends somebody who is not signed in to the page for it. A page that was asked for is shown after that; a form that
-// was sent is not sent again, its reader is brought back to the page that it stood on.
+// was sent is not sent again, its reader is brought back to the page that it stood on. A script is told where to go: it would follow a redirect itself, and
+// take the sentence that the page should show.
 func (a *Admin) askToSignIn(w http.ResponseWriter, r *http.Request, v *visit) {
 	next := r.URL.RequestURI()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -67,6 +68,11 @@ func (a *Admin) askToSignIn(w http.ResponseWriter, r *http.Request, v *visit) {
 		}
 	}
 	to := signInFor(next)
+	if wantsJSON(r) {
+		_ = v.leave(w, flashCookieValue{Bad: true, Key: "flash.session_over"})
+		_ = answerJSON(w, http.StatusUnauthorized, refusal{Text: v.t("flash.session_over"), To: to})
+		return
+	}
 	if r.Method == http.MethodPost {
 		_ = v.sorry(w, r, to, "flash.session_over")
 		return

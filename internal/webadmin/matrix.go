@@ -1,7 +1,6 @@
 package webadmin
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
@@ -248,11 +247,11 @@ func (a *Admin) setCell(w http.ResponseWriter, r *http.Request) error {
 	}
 	group, err := a.desk.Group(ctx, c.GroupID)
 	if err != nil {
-		return err
+		return cellGone(w, r, err)
 	}
 	gate, err := a.desk.Gate(ctx, c.GateID)
 	if err != nil {
-		return err
+		return cellGone(w, r, err)
 	}
 	status, told := http.StatusOK, "flash.cell."+string(c.State)
 	now, err := a.desk.SetCell(ctx, v.actor(), c)
@@ -269,7 +268,7 @@ func (a *Admin) setCell(w http.ResponseWriter, r *http.Request) error {
 	if status == http.StatusConflict {
 		names = append(names, v.t("cell."+string(now.State)))
 	}
-	if strings.Contains(r.Header.Get("Accept"), "application/json") {
+	if wantsJSON(r) {
 		args := make([]any, len(names))
 		for i, n := range names {
 			args[i] = n
@@ -278,16 +277,21 @@ func (a *Admin) setCell(w http.ResponseWriter, r *http.Request) error {
 		if now.Dated > 0 {
 			answer.Word = v.t("cell.mixed") + ": " + answer.Word
 		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(status)
-		return json.NewEncoder(w).Encode(answer)
+		return answerJSON(w, status, answer)
 	}
 	back := localPath(sent(r, "next"))
 	if status == http.StatusConflict {
 		return v.sorry(w, r, back, told, names...)
 	}
 	return v.done(w, r, back, told, names...)
+}
+
+// cellGone tells a script that has the page of before in front of it that a group or gate is not there any more.
+func cellGone(w http.ResponseWriter, r *http.Request, err error) error {
+	if notThere(err) && wantsJSON(r) {
+		return answerJSON(w, http.StatusNotFound, refusal{Text: visitOf(r).t("access.gone")})
+	}
+	return err
 }
 
 // sentCell reads the cell that a form names: which state it should have, and what its sender saw.

@@ -22,6 +22,7 @@ func accessTexts() map[string]words {
 		"access.mixed.stop":      {"mixed. There are permissions with dates as well, which the table leaves alone.", "смешанно. Здесь есть и разрешения со сроком, таблица их не меняет."},
 		"access.mixed.look":      {"Look closer", "Подробнее"},
 		"access.undo":            {"Undo", "Отменить"},
+		"access.gone":            {"Not saved: this group or this gate is deleted. Load the page again.", "Не сохранено: этой группы или точки больше нет. Обновите страницу."},
 		"access.failed":          {"Not saved: the server cannot be reached. Try again.", "Не сохранено: сервер недоступен. Попробуйте ещё раз."},
 		"access.no_groups":       {"No groups yet", "Групп пока нет"},
 		"access.no_groups.hint":  {"A group is people who may pass the same gates.", "Группа — люди, которым открыты одни и те же точки."},

@@ -72,22 +72,28 @@
     const before = stateOf(cell);
     cell.setAttribute("aria-busy", "true");
     try {
-      const response = await fetch(table.dataset.url, {
-        method: "POST",
-        headers: { Accept: "application/json" },
-        body: new URLSearchParams({ group: cell.parentNode.dataset.id, gate: heads[cell.cellIndex].dataset.id, seen: cell.dataset.v || "0", state }),
-      });
-      if (response.redirected) { // signed out meanwhile
-        location.reload();
+      let response;
+      let answer;
+      try {
+        response = await fetch(table.dataset.url, {
+          method: "POST",
+          headers: { Accept: "application/json" },
+          body: new URLSearchParams({ group: cell.parentNode.dataset.id, gate: heads[cell.cellIndex].dataset.id, seen: cell.dataset.v || "0", state }),
+        });
+        answer = await response.json();
+      } catch { // there was no answer, or none of the server's
+        say(table.dataset.failed, { failed: true });
         return;
       }
-      if (!response.ok && response.status !== 409) throw new Error(response.status);
-      const answer = await response.json();
-      show(cell, answer);
-      cell.classList.add(response.ok ? "saved" : "overtaken");
+      if (response.status === 401) { // signed out meanwhile; the page to sign in says so
+        location.assign(answer.to);
+        return;
+      }
+      if (answer.state) {
+        show(cell, answer);
+        cell.classList.add(response.ok ? "saved" : "overtaken");
+      }
       say(answer.text, { failed: !response.ok, again: response.ok && canUndo ? () => change(cell, before, false) : null });
-    } catch {
-      say(table.dataset.failed, { failed: true });
     } finally {
       cell.removeAttribute("aria-busy");
     }
