@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,11 +59,19 @@ func (d *deployment) secretKey(ctx context.Context) []finding {
 	if err := d.desk.CheckKey(ctx); err != nil {
 		return []finding{fail(check, "Give the key that this database was used with.", "%s", message(wrongKey(src, d.dsn, err)))}
 	}
+	elsewhere, err := d.desk.SealedElsewhere(ctx)
+	if err != nil {
+		return []finding{fail(check, "Look at the database.", "%s", message(err))}
+	}
+	for id, n := range elsewhere {
+		return []finding{fail(check, "Put that key into OPENWAY_SECRET_KEY_FALLBACKS and run openway rekey, or set those tokens anew.",
+			"%s sealed with another key, %s, which is not configured", counted(int(n), "token"), cmp.Or(id, "unknown"))}
+	}
 	if src.primary != nil && guessable(src.primary) {
-		return []finding{fail(check, "Make one with `openssl rand -hex 32`, put the present one into OPENWAY_SECRET_KEY_FALLBACKS and run openway rekey.", "looks made by hand")}
+		return []finding{fail(check, "Make one with `openssl rand -hex 32`, and change it: openway rekey --help says how.", "looks made by hand")}
 	}
 	if len(src.fallbacks) > 0 {
-		return []finding{warn(check, "Run openway rekey, then take them out.", "%s still configured", counted(len(src.fallbacks), "former key"))}
+		return []finding{warn(check, "When every server has been restarted with them, run openway rekey; then take them out.", "%s still configured", counted(len(src.fallbacks), "former key"))}
 	}
 	return []finding{passed(check, "%s, it is the one that sealed the tokens", keys.ID())}
 }

@@ -106,7 +106,7 @@ type front struct {
 type fronts []front
 
 // fronts opens the listeners of the plan, the main one first. Each has a server of its own: what one answers, another does not.
-func (s serving) fronts(ctx context.Context, site doors, in *installation, numbers *metrics.Metrics) (all fronts, err error) {
+func (s serving) fronts(ctx context.Context, site doors, ready func(context.Context) error, numbers *metrics.Metrics) (all fronts, err error) {
 	defer func() {
 		if err != nil {
 			for _, f := range all {
@@ -115,7 +115,7 @@ func (s serving) fronts(ctx context.Context, site doors, in *installation, numbe
 		}
 	}()
 	base := server.Config{
-		Error: site.Error, Ready: in.store.Ping, Logger: s.log.With(server.LoggerKey, "openway.server"), TrustedProxies: s.plan.proxies,
+		Error: site.Error, Ready: ready, Logger: s.log.With(server.LoggerKey, "openway.server"), TrustedProxies: s.plan.proxies,
 	}
 	for _, l := range s.plan.listeners() {
 		f, c := front{}, base

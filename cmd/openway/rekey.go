@@ -7,7 +7,8 @@ type RekeyCmd struct{}
 
 // Help is the example of --help.
 func (RekeyCmd) Help() string {
-	return "To change the secret key: stop the server, set OPENWAY_SECRET_KEY to the new key and OPENWAY_SECRET_KEY_FALLBACKS to the old one, run this, start the server, and take the fallback away. " +
+	return "To change the secret key: set OPENWAY_SECRET_KEY to the new key and OPENWAY_SECRET_KEY_FALLBACKS to the old one, restart every server with both, run this, " +
+		"and take the old one out at the next restart. A server that lacks one of the keys answers its gates UNAVAILABLE as soon as this begins. " +
 		"It may be broken off and run again.\n\nExample:\n\n    OPENWAY_SECRET_KEY=$(cat new.key) OPENWAY_SECRET_KEY_FALLBACKS=$(cat old.key) openway rekey"
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -306,7 +307,8 @@ func (s serving) run(ctx context.Context, in *installation) (err error) {
 	if err != nil {
 		return err
 	}
-	fronts, err := s.fronts(ctx, doors{handler, admin}, in, numbers)
+	ready := func(ctx context.Context) error { return cmp.Or(in.store.Ping(ctx), keeper.Ready()) }
+	fronts, err := s.fronts(ctx, doors{handler, admin}, ready, numbers)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ package access
 // PolicySite is what holds for the whole site.
 type PolicySite struct {
 	DefaultReleaseMS int
+	KeyCheck         string // by which a process knows that it has the keys of all tokens
 }
 
 // PolicyGate is a gate as decisions see it.

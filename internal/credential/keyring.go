@@ -7,7 +7,10 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/openway-access/openway/internal/access"
@@ -103,15 +106,54 @@ const checkPrefix = "v1:"
 // by one-way functions and shares nothing with the sub-keys of other purposes.
 func (k *Keyring) Check() string { return checkPrefix + hex.EncodeToString(k.keys[0].check[:]) }
 
-// Matches says which key made a check: index 0 is the primary, 1 and up are the fallbacks. ok is false when none of them did.
+// CheckWith is a check to store while the primary key takes the place of those that made check: it names them all, the primary key last.
+func (k *Keyring) CheckWith(check string) string {
+	all := slices.DeleteFunc(strings.Fields(check), func(one string) bool { return one == k.Check() })
+	return strings.Join(append(all, k.Check()), " ")
+}
+
+// Matches says which key made a check: index 0 is the primary, 1 and up are the fallbacks; of a check that names several keys the highest
+// one. ok is false when one of them, or all, are missing here.
 func (k *Keyring) Matches(check string) (index int, ok bool) {
-	for i := range k.keys {
-		mine := checkPrefix + hex.EncodeToString(k.keys[i].check[:])
-		if subtle.ConstantTimeCompare([]byte(mine), []byte(check)) == 1 {
-			return i, true
+	for _, one := range strings.Fields(check) {
+		i := k.maker(one)
+		if i < 0 {
+			return 0, false
 		}
+		index, ok = max(index, i), true
 	}
-	return 0, false
+	return index, ok
+}
+
+// maker is the key that made a check of one key; -1 = none of these.
+func (k *Keyring) maker(check string) int {
+	return slices.IndexFunc(k.keys, func(one key) bool {
+		return subtle.ConstantTimeCompare([]byte(checkPrefix+hex.EncodeToString(one.check[:])), []byte(check)) == 1
+	})
+}
+
+// ErrOtherKey is the error of who lacks a key that tokens are sealed with.
+var ErrOtherKey = errors.New("tokens of this database are sealed with a secret key that is not configured here (openway rekey?): " +
+	"restart with the new key in OPENWAY_SECRET_KEY and the former one in OPENWAY_SECRET_KEY_FALLBACKS")
+
+// Under is the keyring that makes digests and sealed tokens with the key that a check names last: all who share a database make them with
+// the same key, whatever the order of theirs. "" names none: the primary it is. ErrOtherKey says that a key is missing here.
+func (k *Keyring) Under(check string) (*Keyring, error) {
+	names := strings.Fields(check)
+	if len(names) == 0 {
+		return k, nil
+	}
+	if _, ok := k.Matches(check); !ok {
+		return nil, ErrOtherKey
+	}
+	i := k.maker(names[len(names)-1])
+	keys := append([]key{k.keys[i]}, slices.Delete(slices.Clone(k.keys), i, i+1)...)
+	return &Keyring{keys: keys, desks: k.desks}, nil
+}
+
+// Has reports whether the key with this id, as sealed tokens name it, is in the keyring.
+func (k *Keyring) Has(id string) bool {
+	return slices.ContainsFunc(k.keys, func(one key) bool { return hex.EncodeToString(one.id[:]) == id })
 }
 
 // Lookup is the digest under which a token is stored and found; with SchemeHMAC under the primary key.

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -86,6 +87,8 @@ func TestMatches(t *testing.T) {
 		{"nothing", "", 0, false},
 		{"cut off", k.Check()[:len(k.Check())-1], 0, false},
 		{"another form", "v2" + k.Check()[2:], 0, false},
+		{"two during a rekey", k.CheckWith(newKeyring(t, secret(2)).Check()), 1, true},
+		{"two, one of them missing", k.CheckWith(newKeyring(t, secret(4)).Check()), 0, false},
 	} {
 		if index, ok := k.Matches(tt.check); index != tt.index || ok != tt.ok {
 			t.Errorf("%s: Matches(%q) = %d, %t, want %d, %t", tt.name, tt.check, index, ok, tt.index, tt.ok)
@@ -137,6 +140,31 @@ func TestMACIsHMAC(t *testing.T) {
 			t.Fatalf("sum(%q) under %x = %x, want %x", message, key, got, want)
 		}
 	})
+}
+
+// Whoever shares a database makes tokens with the key that it names last, whatever the order of his own.
+func TestUnder(t *testing.T) {
+	one, two := newKeyring(t, secret(1), secret(2)), newKeyring(t, secret(2), secret(1))
+	during := two.CheckWith(one.Check())
+	for _, tt := range []struct {
+		name, check string
+		keys        *Keyring
+		want        string
+	}{
+		{"none yet", "", one, one.ID()},
+		{"its own", one.Check(), one, one.ID()},
+		{"the fallback's", one.Check(), two, one.ID()},
+		{"during a rekey", during, one, two.ID()},
+		{"a rekey that turns round", one.CheckWith(during), two, one.ID()},
+		{"a key is missing", during, newKeyring(t, secret(1)), ""},
+	} {
+		switch got, err := tt.keys.Under(tt.check); {
+		case tt.want == "" && !errors.Is(err, ErrOtherKey):
+			t.Errorf("%s: Under = %v, want %v", tt.name, err, ErrOtherKey)
+		case tt.want != "" && (err != nil || got.ID() != tt.want):
+			t.Errorf("%s: Under = %v, %v, want the key %s first", tt.name, got, err, tt.want)
+		}
+	}
 }
 
 func TestPresentTogether(t *testing.T) {

@@ -62,6 +62,17 @@ func (k *Keyring) Open(credentialID int64, sealed []byte) (string, error) {
 	return "", fmt.Errorf("credential: open the sealed token of credential %d: %w", credentialID, err)
 }
 
+// SealedHeader is how many bytes of a sealed token tell the key's id.
+const SealedHeader = headerSize
+
+// SealedWith is the id of the key that a sealed token, or its first SealedHeader bytes, names; "" if it names none.
+func SealedWith(sealed []byte) string {
+	if len(sealed) < headerSize || sealed[0] != sealVersion {
+		return ""
+	}
+	return hex.EncodeToString(sealed[1:headerSize])
+}
+
 // SealedByPrimary reports whether sealed names the primary key: if not, it wants sealing again before the fallback key goes.
 func (k *Keyring) SealedByPrimary(sealed []byte) bool {
 	return len(sealed) >= headerSize && sealed[0] == sealVersion && string(sealed[1:headerSize]) == string(k.keys[0].id[:])

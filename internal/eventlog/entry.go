@@ -17,8 +17,9 @@ type Entry struct {
 	Mark  access.PolicyMark // the policy that decided; not looked at when Redecide is nil
 
 	// Redecide decides again: it sets Mark and the fields of Event that a decision sets, from the current policy. It must not block, and
-	// is called by another goroutine than the caller of Append, which waits meanwhile (or has given up). Nil: the event holds under any policy.
-	Redecide func(*Entry)
+	// is called by another goroutine than the caller of Append, which waits meanwhile (or has given up). False: nobody can decide it by that policy, and
+	// Append fails. Nil: the event holds under any policy.
+	Redecide func(*Entry) bool
 	Waited   time.Duration // what Config.MaxWait has been used up of before Append
 
 	done  chan struct{} // holds one token when the entry is settled; nil for posted entries

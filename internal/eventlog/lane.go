@@ -190,15 +190,20 @@ func (ln *lane) attempt(ctx context.Context, held bool) (landed bool, err error)
 	return err == nil, err
 }
 
-// prepare fills the batch with events that were all decided under the given policy. It reports false when the policy moved meanwhile.
+// prepare fills the batch with events that were all decided under the given policy. It reports false when the policy moved meanwhile, or when some could
+// not be decided, who are told so.
 func (ln *lane) prepare(mark access.PolicyMark) bool {
 	ln.batch.Policy = mark
-	events := ln.batch.Events[:0]
+	events, undecided := ln.batch.Events[:0], false
 	for _, part := range [2][]*Entry{ln.waiters, ln.posted} {
 		for _, e := range part {
 			if e.Redecide != nil {
 				if e.Mark != mark {
-					e.Redecide(e)
+					if !e.Redecide(e) {
+						undecided = true
+						e.settle(refused)
+						continue
+					}
 					clean(&e.Event)
 					if e.Mark != mark {
 						return false
@@ -212,7 +217,7 @@ func (ln *lane) prepare(mark access.PolicyMark) bool {
 		}
 	}
 	ln.batch.Events = events
-	return true
+	return !undecided
 }
 
 // thin drops the waiters whose time is up from the batch. It reports false when nothing is left.

@@ -23,7 +23,7 @@ func entry(id string, gate int64, p eventlog.Policies) *eventlog.Entry {
 		},
 		Mark: p.Mark(),
 	}
-	e.Redecide = func(e *eventlog.Entry) { e.Mark = p.Mark() }
+	e.Redecide = func(e *eventlog.Entry) bool { e.Mark = p.Mark(); return true }
 	return e
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/credential"
 	"github.com/openway-access/openway/internal/decide"
 )
 
@@ -27,16 +28,18 @@ type PolicySource interface {
 // policy is the newest snapshot known here. It satisfies eventlog.Policies.
 type policy struct {
 	source   PolicySource
+	keys     *credential.Keyring
 	idleDays int
 	logger   *slog.Logger
 	current  atomic.Pointer[decide.Snapshot] // nil until loaded
 	turn     chan struct{}                   // holds a token while somebody moves current
 	changed  chan struct{}
 	seen     atomic.Int64 // when current was last known to be the newest, Unix nanoseconds
+	keyless  atomic.Bool  // current has tokens whose key is not here: who presents one would be taken for a stranger. Set before current, cleared after
 }
 
-func newPolicy(source PolicySource, idleDays int, logger *slog.Logger) policy {
-	return policy{source: source, idleDays: idleDays, logger: logger, turn: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
+func newPolicy(source PolicySource, keys *credential.Keyring, idleDays int, logger *slog.Logger) policy {
+	return policy{source: source, keys: keys, idleDays: idleDays, logger: logger, turn: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
 }
 
 // Mark is the policy that decides now.
@@ -81,7 +84,7 @@ func (p *policy) CatchUp(ctx context.Context) (err error) {
 	case delta.Rebuild:
 		return p.load(ctx)
 	case delta.Mark != old.Mark():
-		p.current.Store(old.With(delta))
+		p.move(old.With(delta), delta.Site)
 	}
 	return nil
 }
@@ -89,14 +92,44 @@ func (p *policy) CatchUp(ctx context.Context) (err error) {
 // load compiles the whole policy. The turn is held.
 func (p *policy) load(ctx context.Context) error {
 	began := time.Now()
-	b := decide.NewBuilder(p.idleDays)
-	mark, err := p.source.LoadPolicy(ctx, b)
+	b := siteReader{Builder: decide.NewBuilder(p.idleDays)}
+	mark, err := p.source.LoadPolicy(ctx, &b)
 	if err != nil {
 		return fmt.Errorf("load the policy: %w", err)
 	}
-	p.current.Store(b.Snapshot(mark))
+	p.move(b.Snapshot(mark), &b.site)
 	p.logger.Info("gatekeeper: policy loaded", "version", mark.Version, "took_ms", time.Since(began).Milliseconds())
 	return nil
+}
+
+// move makes a snapshot the current one. site is what it says of the site; nil = what the one before it says. The turn is held.
+func (p *policy) move(to *decide.Snapshot, site *access.PolicySite) {
+	was := p.keyless.Load()
+	keyless := was
+	if site != nil {
+		_, err := p.keys.Under(site.KeyCheck)
+		keyless = err != nil
+	}
+	if keyless && !was {
+		p.logger.Error("gatekeeper: nothing can be decided; gates are told UNAVAILABLE", "error", credential.ErrOtherKey)
+		p.keyless.Store(true)
+	}
+	p.current.Store(to)
+	if was && !keyless {
+		p.keyless.Store(false)
+		p.logger.Info("gatekeeper: the keys of all tokens are known again")
+	}
+}
+
+// siteReader keeps what the policy says of the site.
+type siteReader struct {
+	*decide.Builder
+	site access.PolicySite
+}
+
+func (r *siteReader) Site(site access.PolicySite) {
+	r.site = site
+	r.Builder.Site(site)
 }
 
 // use tells the snapshot that credentials were used on a day. The policy's mark stays.

@@ -68,7 +68,7 @@ func New(cfg Config) *Gatekeeper {
 	}
 	g := &Gatekeeper{
 		cfg:     cfg,
-		policy:  newPolicy(cfg.Source, cfg.IdleDays, cfg.Logger),
+		policy:  newPolicy(cfg.Source, cfg.Keys, cfg.IdleDays, cfg.Logger),
 		limiter: throttle.New[netip.Prefix](cfg.VerifyRate, maxAddresses, cfg.Now),
 		denials: newFolds(time.Second, maxSingle, maxAddresses),
 		limited: newFolds(time.Minute, 0, maxAddresses),
@@ -126,6 +126,14 @@ func (g *Gatekeeper) Close(ctx context.Context) error {
 // Changed tells that the policy has changed: catch up now rather than at the next poll.
 func (g *Gatekeeper) Changed() { g.policy.Changed() }
 
+// Ready reports why nothing can be decided here for as long as the process has the keys that it has; nil = nothing of the kind.
+func (g *Gatekeeper) Ready() error {
+	if g.policy.keyless.Load() {
+		return credential.ErrOtherKey
+	}
+	return nil
+}
+
 // Policy is what the snapshot holds at hand, for metrics.
 func (g *Gatekeeper) Policy() (access.PolicyMark, decide.Stats) {
 	s := g.policy.current.Load()
@@ -171,14 +179,14 @@ func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 	c := g.calls.Get().(*call)
 	c.begin(r)
 	c.decide(snapshot)
+	if g.policy.keyless.Load() {
+		return g.refuse(c)
+	}
 	if c.decision.IdleEnded {
 		asked := time.Now()
 		day, err := g.uses.confirm(ctx, c.decision.CredentialID)
 		if err != nil {
-			g.log.Refuse(&c.entry.Event)
-			shown := c.shown
-			g.calls.Put(c)
-			return g.unavailable(shown)
+			return g.refuse(c)
 		}
 		c.lastUsed = day
 		c.entry.Waited = time.Since(asked)
@@ -201,6 +209,14 @@ func (g *Gatekeeper) Verify(ctx context.Context, r Request) Answer {
 	return answer
 }
 
+// refuse answers a call that is not to be decided.
+func (g *Gatekeeper) refuse(c *call) Answer {
+	g.log.Refuse(&c.entry.Event)
+	shown := c.shown
+	g.calls.Put(c)
+	return g.unavailable(shown)
+}
+
 func (g *Gatekeeper) unavailable(gate string) Answer {
 	g.tally.add("", access.Unavailable) // which gate it was is not known in every case
 	return Answer{Outcome: access.Deny, Reason: access.Unavailable, RetryAfter: RetryAfter, Gate: gate}
@@ -210,7 +226,7 @@ func (g *Gatekeeper) unavailable(gate string) Answer {
 type call struct {
 	keeper    *Gatekeeper
 	entry     eventlog.Entry
-	again     func(*eventlog.Entry) // redecide, bound once
+	again     func(*eventlog.Entry) bool // redecide, bound once
 	presented credential.Presented
 	gate      string
 	shown     string // the gate's code for logs and events
@@ -267,7 +283,14 @@ func (c *call) covered(s *decide.Snapshot) string {
 }
 
 // redecide decides again, by the policy at hand. An idle end that only now shows itself is not confirmed: the lane must not wait for the database.
-func (c *call) redecide(*eventlog.Entry) { c.decide(c.keeper.policy.current.Load()) }
+func (c *call) redecide(*eventlog.Entry) bool {
+	s := c.keeper.policy.current.Load()
+	if c.keeper.policy.keyless.Load() {
+		return false
+	}
+	c.decide(s)
+	return true
+}
 
 func (c *call) answer() Answer {
 	known := ""

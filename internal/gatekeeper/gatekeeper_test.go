@@ -1,6 +1,7 @@
 package gatekeeper_test
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/credential"
 	"github.com/openway-access/openway/internal/gatekeeper"
 )
 
@@ -252,6 +254,41 @@ func TestUnavailable(t *testing.T) {
 		leave(t, g)
 		if a := g.Verify(t.Context(), ask("north", ann)); a != want {
 			t.Errorf("after Close: %+v, want %+v", a, want)
+		}
+	})
+}
+
+// TestKeysThatAreNotHere: while tokens are under a key that this process lacks, it cannot tell a good token from a bad one.
+func TestKeysThatAreNotHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTown(t)
+		g := m.guard(t, func(c *gatekeeper.Config) { c.Poll = -1 })
+		defer leave(t, g)
+		other, err := credential.NewKeyring([]byte("other other other other other other"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := gatekeeper.Answer{Outcome: access.Deny, Reason: access.Unavailable, RetryAfter: gatekeeper.RetryAfter, Gate: "north"}
+		for range 2 { // decided by the policy before, and by that one
+			m.change(func() { m.keyCheck = other.CheckWith(m.keys.Check()) })
+			began := time.Now()
+			if a := g.Verify(t.Context(), ask("north", "a stranger's token")); a != want || time.Since(began) > time.Second {
+				t.Errorf("answer %+v after %v, want %+v at once", a, time.Since(began), want)
+			}
+			if err := g.Ready(); !errors.Is(err, credential.ErrOtherKey) {
+				t.Errorf("Ready = %v, want %v", err, credential.ErrOtherKey)
+			}
+		}
+		pass(2 * time.Second)
+		synctest.Wait()
+		if e := m.recorded(); len(e) != 1 || e[0].Reason != access.NoteUnavailable || e[0].Count != 2 {
+			t.Errorf("recorded %+v, want word of two refusals", e)
+		}
+		m.change(func() { m.keyCheck = m.keys.Check() })
+		g.Changed()
+		synctest.Wait()
+		if a := g.Verify(t.Context(), ask("north", ann)); a.Outcome != access.Allow || g.Ready() != nil {
+			t.Errorf("when the keys are known again: %+v, Ready = %v, want ALLOW", a, g.Ready())
 		}
 	})
 }

@@ -18,7 +18,8 @@ import (
 
 // town is a small site in memory, for tests on a synthetic clock: gates north and south, and users whose ids are those of their credentials.
 type town struct {
-	keys *credential.Keyring
+	keyCheck string
+	keys     *credential.Keyring
 
 	mu        sync.Mutex
 	mark      access.PolicyMark
@@ -95,7 +96,7 @@ func (m *town) LoadPolicy(_ context.Context, sink access.PolicySink) (access.Pol
 	if m.down {
 		return access.PolicyMark{}, errDown
 	}
-	sink.Site(access.PolicySite{DefaultReleaseMS: 800})
+	sink.Site(access.PolicySite{DefaultReleaseMS: 800, KeyCheck: m.keyCheck})
 	sink.Gate(access.PolicyGate{ID: north, Code: "north", ReleaseMS: 1200})
 	sink.Gate(access.PolicyGate{ID: south, Code: "south"})
 	for id, active := range m.users {

@@ -75,10 +75,18 @@ func (im *Import) write(ctx context.Context, to *store.Import, keys *credential.
 		return err
 	}
 	p.number(nextPermission, nextCredential, s)
+	check, err := to.KeyCheck()
+	if err != nil {
+		return err
+	}
+	sealing, err := keys.Under(check)
+	if err != nil {
+		return err
+	}
 	credentials := make([]access.Credential, len(p.credentials))
 	byToken := make(map[string]credentialRef, len(p.credentials))
 	for i := range p.credentials {
-		c := p.credentials[i].key(keys)
+		c := p.credentials[i].key(sealing)
 		credentials[i], byToken[p.credentials[i].token] = c, credentialRef{c.ID, c.UserID}
 	}
 	for _, step := range []func() error{

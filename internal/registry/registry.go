@@ -86,6 +86,7 @@ type change struct {
 	*store.Tx
 	r         *Registry
 	ownerLost bool // an owner was removed, demoted or shut out: finish sees to it that another one is left
+	sealing   *credential.Keyring
 }
 
 // ErrLastOwner refuses to take away the only active owner: nobody could give the role back.

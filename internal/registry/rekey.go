@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/credential"
 	"github.com/openway-access/openway/internal/store"
 )
 
@@ -43,26 +44,61 @@ type Rekeyed struct {
 	Already int // tokens that were under the primary key
 }
 
+// keysOf are the keys with the one first that tokens are sealed with. credential.ErrOtherKey says that this process has not all that are in use.
+func (r *Registry) keysOf(tx *store.Tx) (*credential.Keyring, error) {
+	check, err := tx.KeyCheck()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := r.keys.Under(check)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", access.ErrUnavailable, err)
+	}
+	return keys, nil
+}
+
+// sealingKeys is keysOf, read once: the lock of the policy keeps a rekey away.
+func (c *change) sealingKeys() (keys *credential.Keyring, err error) {
+	if c.sealing == nil {
+		c.sealing, err = c.r.keysOf(c.Tx)
+	}
+	return c.sealing, err
+}
+
+// SealedElsewhere counts tokens by the id of the key that they are sealed with, where it is not one of those at hand.
+func (r *Registry) SealedElsewhere(ctx context.Context) (map[string]int64, error) {
+	count, err := reading(ctx, r, (*store.Tx).SealedBy)
+	if err != nil {
+		return nil, fmt.Errorf("look by which keys tokens are sealed: %w", err)
+	}
+	all := map[string]int64{}
+	for header, n := range count {
+		if id := credential.SealedWith([]byte(header)); !r.keys.Has(id) {
+			all[id] += n
+		}
+	}
+	return all, nil
+}
+
 // rekeyBatch is how many tokens one transaction brings under the new key: some milliseconds.
 const rekeyBatch = 200
 
 // Rekey brings every sealed token under the primary key, in short transactions beside the running server, and then makes that key the
-// database's own. It may be broken off and run again. Tokens that none of the keys opens are named in the error; they must be set anew
+// database's own. Before the first token is touched the database names both keys: a server that lacks one of them neither decides nor seals from then
+// on. It may be broken off and run again. Tokens that none of the keys opens are named in the error; they must be set anew
 // or revoked before the old key can be given up.
 func (r *Registry) Rekey(ctx context.Context, actor access.Actor) (Rekeyed, error) {
-	instance, err := r.store.Instance(ctx)
-	if err != nil {
-		return Rekeyed{}, fmt.Errorf("rekey: %w", err)
-	}
-	if _, ok := r.keys.Matches(instance.KeyCheck); !ok && instance.KeyCheck != "" {
-		return Rekeyed{}, fmt.Errorf("rekey: %w", ErrWrongKey)
-	}
 	var done Rekeyed
+	if err := r.change(ctx, actor, (*change).beginRekey); err != nil {
+		return done, fmt.Errorf("rekey: %w", err)
+	}
 	var lost []int64
 	for after, more := int64(0), true; more; {
 		var batch rekeyed
 		err := r.change(ctx, actor, func(c *change) (err error) {
-			batch, err = c.rekey(after)
+			if batch, err = c.rekey(after); err == nil && !batch.more && len(lost)+len(batch.lost) == 0 {
+				err = c.setKeyCheck(r.keys.Check())
+			}
 			return err
 		})
 		if err != nil {
@@ -78,23 +114,31 @@ func (r *Registry) Rekey(ctx context.Context, actor access.Actor) (Rekeyed, erro
 		return done, fmt.Errorf("rekey: %d tokens cannot be opened with any of the keys; set them anew or revoke them, then run it again: credentials %v",
 			len(lost), lost[:min(len(lost), 20)])
 	}
-	if instance.KeyCheck == r.keys.Check() {
-		return done, nil
-	}
-	err = r.store.Note(ctx, actor, func(tx *store.Tx) error {
-		n, err := tx.SetKeyCheck(instance.KeyCheck, r.keys.Check())
-		if err == nil && n == 0 {
-			err = fmt.Errorf("the key was changed meanwhile: %w", access.ErrConflict)
-		}
-		if err != nil {
-			return err
-		}
-		return tx.Record(access.ObjectSite, store.OnlySite, access.ActionRekey, nil, access.Fields{"key": r.keys.ID()})
-	})
-	if err != nil {
-		return done, fmt.Errorf("rekey: %w", err)
-	}
 	return done, nil
+}
+
+// beginRekey has the database name the primary key beside its own.
+func (c *change) beginRekey() error {
+	check, err := c.KeyCheck()
+	if err != nil {
+		return err
+	}
+	if _, ok := c.r.keys.Matches(check); !ok && check != "" {
+		return ErrWrongKey
+	}
+	return c.setKeyCheck(c.r.keys.CheckWith(check))
+}
+
+// setKeyCheck makes check the database's.
+func (c *change) setKeyCheck(check string) error {
+	was, err := c.KeyCheck()
+	if err != nil || was == check {
+		return err
+	}
+	if _, err := c.SetKeyCheck(was, check); err != nil {
+		return err
+	}
+	return c.Record(access.ObjectSite, store.OnlySite, access.ActionRekey, nil, access.Fields{"key": c.r.keys.ID(), "done": yes(check == c.r.keys.Check())})
 }
 
 // rekeyed is what one transaction of Rekey did.

@@ -2,9 +2,11 @@ package registry_test
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/credential"
 	"github.com/openway-access/openway/internal/registry"
 )
 
@@ -15,6 +17,7 @@ func TestRekey(t *testing.T) {
 		if err := d.CheckKey(ctx); err != nil {
 			t.Fatalf("the first key a database sees: %v", err)
 		}
+		d.policy = d.load() // a server reads the policy after that
 		ann := d.user("ann")
 		caller := d.token(ann, "ann-token")
 		dev := must(d.RegisterDevice(ctx, app, caller, registry.RegisterInput{}))(t)
@@ -35,17 +38,19 @@ func TestRekey(t *testing.T) {
 			t.Fatalf("start with the old key as a fallback: %v", err)
 		}
 		both.caller("ann-token")
+		both.token(ann, "made-meanwhile")
+		d.caller("made-meanwhile") // under the key that all have
 		_, err = both.AddToken(ctx, clerk, d.user("bob").ID, "ann-token", "")
 		wantInvalid(t, "a token that stands under the old key", err, "token", access.CodeTaken)
 		d.follow("preparations")
 
 		done, err := both.Rekey(ctx, clerk)
-		if want := (registry.Rekeyed{Sealed: 4, Lookups: 3}); err != nil || done != want {
+		if want := (registry.Rekeyed{Sealed: 5, Lookups: 4}); err != nil || done != want {
 			t.Errorf("rekey: got %+v, %v; want %+v", done, err, want)
 		}
 		d.follow("rekey")
 		done, err = both.Rekey(ctx, clerk)
-		if want := (registry.Rekeyed{Already: 4}); err != nil || done != want {
+		if want := (registry.Rekeyed{Already: 5}); err != nil || done != want {
 			t.Errorf("rekey again: got %+v, %v; want %+v", done, err, want)
 		}
 
@@ -57,6 +62,14 @@ func TestRekey(t *testing.T) {
 			t.Errorf("the phone's token: got %q, want %q", kept.Token, dev.Token)
 		}
 		wantKind(t, "start with the old key", d.CheckKey(ctx), registry.ErrWrongKey)
+
+		// Who runs on with the old key alone makes nothing that nobody else could open, and takes nobody for a stranger.
+		_, err = d.AddToken(ctx, clerk, ann.ID, "another-token", "")
+		wantKind(t, "a token under the old key", err, credential.ErrOtherKey)
+		_, err = d.RegisterDevice(ctx, app, caller, registry.RegisterInput{Rotate: true})
+		wantKind(t, "a phone under the old key", err, access.ErrUnavailable)
+		_, err = d.Authenticate(ctx, "ann-token")
+		wantKind(t, "a good token", err, access.ErrUnavailable)
 	})
 }
 
@@ -84,7 +97,8 @@ func TestRekeyOfManyBatches(t *testing.T) {
 func TestRekeyLeavesTheOldKeyWhileItIsNeeded(t *testing.T) {
 	each(t, func(t *testing.T, d *desk) {
 		ctx := t.Context()
-		strange := open(t, d.db, registry.Config{Keys: keys(t, []byte("strange strange strange strange "))})
+		strangeKey := []byte("strange strange strange strange ")
+		strange := open(t, d.db, registry.Config{Keys: keys(t, strangeKey)})
 		lost := strange.token(d.user("ann"), "strange-token")
 		if err := d.CheckKey(ctx); err != nil {
 			t.Fatal(err)
@@ -93,6 +107,10 @@ func TestRekeyLeavesTheOldKeyWhileItIsNeeded(t *testing.T) {
 		both := open(t, d.db, registry.Config{Keys: keys(t, newKey, oldKey)})
 		if done, err := both.Rekey(ctx, clerk); err == nil || done.Sealed != 1 {
 			t.Errorf("rekey: got %+v, %v; want 1 sealed and an error", done, err)
+		}
+		sealed := must(d.SealedElsewhere(ctx))(t)
+		if want := map[string]int64{keys(t, newKey).ID(): 1, keys(t, strangeKey).ID(): 1}; !maps.Equal(sealed, want) {
+			t.Errorf("sealed under keys that are not here: got %v, want %v", sealed, want)
 		}
 		wantKind(t, "the new key alone", open(t, d.db, registry.Config{Keys: keys(t, newKey)}).CheckKey(ctx), registry.ErrWrongKey)
 		if err := both.RevokeToken(ctx, clerk, lost.CredentialID); err != nil {

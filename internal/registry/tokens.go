@@ -94,13 +94,18 @@ func (c *change) addCredential(cred *access.Credential, token string, minted boo
 		}
 	}
 	cred.Scheme = credential.SchemeFor(token, minted)
-	cred.Lookup = c.r.keys.Lookup(token, cred.Scheme)
 	cred.Preview = credential.Preview(token)
 	cred.LastUsedDay = access.Day(c.Now)
+	keys := c.r.keys
 	var seal func(int64) []byte
 	if cred.Kind == access.DeviceToken || cred.Scheme == access.SchemeHMAC {
-		seal = func(id int64) []byte { return c.r.keys.Seal(id, token) }
+		var err error
+		if keys, err = c.sealingKeys(); err != nil {
+			return err
+		}
+		seal = func(id int64) []byte { return keys.Seal(id, token) }
 	}
+	cred.Lookup = keys.Lookup(token, cred.Scheme)
 	if err := c.InsertCredential(cred, seal); err != nil {
 		return err
 	}

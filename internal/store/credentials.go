@@ -152,6 +152,11 @@ func bytesOrNull(b []byte) any {
 	return b
 }
 
+// SealedBy counts the sealed tokens by the bytes that they begin with, which name their key.
+func (tx *Tx) SealedBy() (map[string]int64, error) {
+	return tx.numbers(`SELECT substr(sealed, 1, 5), COUNT(*) FROM credential WHERE sealed IS NOT NULL AND deleted_at IS NULL GROUP BY 1`)
+}
+
 // EndCredential revokes a living credential for good and forgets its sealed copy. reason is the word for the audit.
 func (tx *Tx) EndCredential(id int64, reason string) error {
 	n, err := tx.exec(`UPDATE credential SET state = 'revoked', state_reason = $1, sealed = NULL, deleted_at = $2, version = $3 WHERE id = $4 AND deleted_at IS NULL`,

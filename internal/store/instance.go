@@ -8,7 +8,7 @@ import (
 // Instance is the installation that a database belongs to.
 type Instance struct {
 	UUID     string
-	KeyCheck string // tells whether a secret key is the one that sealed the tokens; "" = none was used yet
+	KeyCheck string // tells whether a secret key is the one that sealed the tokens; "" = none was used yet. During a rekey it names both
 }
 
 // Instance reads the installation's row.
@@ -31,6 +31,14 @@ func (s *Store) SetKeyCheck(ctx context.Context, was, check string) (bool, error
 		return true, err
 	})
 	return n > 0, err
+}
+
+// KeyCheck is Instance.KeyCheck as this transaction sees it.
+func (tx *Tx) KeyCheck() (check string, err error) {
+	if err := tx.queryRow(`SELECT key_check FROM instance WHERE id = 1`).Scan(&check); err != nil {
+		return "", fmt.Errorf("read the key check: %w", err)
+	}
+	return check, nil
 }
 
 // SetKeyCheck is Store.SetKeyCheck as a part of a transaction; it returns how many rows it changed, 0 or 1.

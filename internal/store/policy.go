@@ -23,7 +23,7 @@ const (
 
 // The policy as decisions see it: only the living, but for selectPolicyMembers. The order of columns is that of the scan functions below.
 const (
-	selectPolicySite   = `SELECT default_release_ms FROM site WHERE id = 1`
+	selectPolicySite   = `SELECT s.default_release_ms, i.key_check FROM site s, instance i WHERE s.id = 1 AND i.id = 1`
 	selectPolicyGate   = `SELECT id, code, COALESCE(release_ms, 0) FROM gate WHERE deleted_at IS NULL`
 	selectPolicyUser   = `SELECT id, is_active FROM users WHERE deleted_at IS NULL`
 	selectPolicyMember = `SELECT m.user_id, m.group_id FROM membership m JOIN users u ON u.id = m.user_id WHERE u.deleted_at IS NULL`
@@ -281,7 +281,7 @@ func idsOf[T any](rows []T, id func(T) int64) []int64 {
 }
 
 func (tx *Tx) policySite() (site access.PolicySite, err error) {
-	if err := tx.queryRow(selectPolicySite).Scan(&site.DefaultReleaseMS); err != nil {
+	if err := tx.queryRow(selectPolicySite).Scan(&site.DefaultReleaseMS, &site.KeyCheck); err != nil {
 		return site, fmt.Errorf("read the site: %w", err)
 	}
 	return site, nil
