@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -81,7 +82,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	defer stop()
 	a.ctx = ctx
 	err := a.run(args)
-	if err == nil {
+	if err == nil || readerGone(err, out) {
 		return 0
 	}
 	a.complain(oneLine(message(err)))
@@ -90,6 +91,20 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		return 2
 	}
 	return 1
+}
+
+// readerGone reports whether err says nothing but that whoever read the output has had enough of it, which is no error.
+func readerGone(err error, out io.Writer) bool {
+	switch e := err.(type) { //nolint:errorlint // it is taken apart here
+	case *fs.PathError:
+		f, ok := out.(*os.File)
+		return ok && e.Path == f.Name() && errors.Is(e, syscall.EPIPE)
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !readerGone(err, out) })
+	case interface{ Unwrap() error }:
+		return readerGone(e.Unwrap(), out)
+	}
+	return false
 }
 
 func (a *app) run(args []string) error {

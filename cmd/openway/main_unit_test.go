@@ -5,9 +5,10 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/alecthomas/kong"
@@ -106,12 +107,29 @@ func TestWhatCannotBePrintedIsAnError(t *testing.T) {
 	}{
 		{io.Discard, 0, ""},
 		{broken{errors.New("the disk is full")}, 1, "openway: print: the disk is full\n"},
-		{broken{syscall.EPIPE}, 0, ""},
 	} {
 		var says bytes.Buffer
 		if got := run([]string{"version"}, strings.NewReader(""), tt.out, &says); got != tt.status || says.String() != tt.says {
 			t.Errorf("version to %#v: status %d, %q; want %d, %q", tt.out, got, says.String(), tt.status, tt.says)
 		}
+	}
+}
+
+// A pager that was closed has had enough, whatever it read.
+func TestAReaderThatHasHadEnoughIsNoError(t *testing.T) {
+	t.Setenv("OPENWAY_ENV_FILE", "")
+	t.Setenv("OPENWAY_DATABASE", filepath.Join(t.TempDir(), "openway.db"))
+	for _, command := range []string{"gate create front", "gate list", "gate list --json", "gate show front --json", "export", "events export", "audit export", "audit list", "check", "version", "--help"} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		var says bytes.Buffer
+		if got := run(strings.Fields(command), strings.NewReader(""), w, &says); got != 0 || says.Len() != 0 {
+			t.Errorf("%s to a closed pipe: status %d, %q; want 0 and nothing", command, got, says.String())
+		}
+		w.Close()
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -268,7 +266,7 @@ func (a *app) printf(format string, args ...any) {
 // print writes to standard output. That it could not, perhaps a token that is shown once, is the command's error at its end.
 func (a *app) print(text string) {
 	_, err := io.WriteString(a.out, text)
-	if err != nil && a.unprinted == nil && !errors.Is(err, syscall.EPIPE) { // a reader that has had enough is no error
+	if err != nil && a.unprinted == nil {
 		a.unprinted = fmt.Errorf("print: %w", err)
 	}
 }
