@@ -59,6 +59,7 @@ func (c *CheckCmd) Run(a *app) error {
 	p := a.newPrinter(c.JSON, "CHECK", "STATE", "FOUND")
 	fails, warns := 0, 0
 	for _, f := range found {
+		f.Found = oneLine(f.Found)
 		switch f.State {
 		case stateFail:
 			fails++
@@ -123,7 +124,11 @@ func (c *CheckCmd) look(a *app) (found []finding, err error) {
 	}
 	st, dsn, err := openStore(a.ctx, a.settings, log)
 	if err != nil {
-		return append(found, fail("database", "Start it, or mend the address.", "%s", message(err))), nil
+		do := "Mend that, or name another file in OPENWAY_DATABASE."
+		if postgres {
+			do = "Start it, or mend the address."
+		}
+		return append(found, fail("database", do, "%s", message(err))), nil
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	d := deployment{app: a, plan: plan, store: st, dsn: dsn, postgres: postgres, log: log}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/openway-access/openway/internal/access"
 )
@@ -38,11 +40,16 @@ func settingError(name, format string, args ...any) error {
 // of an error's text says what was tried.
 func message(err error) string {
 	var invalid access.Invalid
+	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &invalid):
 		return invalid.Error()
 	case errors.Is(err, access.ErrOutcomeUnknown):
 		return "the connection to the database broke while it committed: the change may or may not have been made; look before trying again: " + err.Error()
+	case errors.Is(err, context.Canceled): // by a signal: nothing else ends a command's context
+		return errInterrupted.Error()
+	case errors.As(err, &refused) && refused.Code == "42501":
+		return err.Error() + "; the role that openway connects as lacks this right: make it the owner of the database (ALTER DATABASE … OWNER TO …), or GRANT it what it needs"
 	case errors.Is(err, access.ErrConflict):
 		return strings.TrimSuffix(err.Error(), ": "+access.ErrConflict.Error()) // the kind is no news to people
 	case errors.Is(err, access.ErrUnavailable):

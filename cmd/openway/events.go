@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -207,6 +208,9 @@ func (c EventsPurgeCmd) Run(a *app) error {
 				a.printf("Deleted %d events older than %d days\n", n, c.Days)
 				return noteErr
 			}
+		}
+		if errors.Is(err, context.Canceled) {
+			err = errInterrupted
 		}
 		if err != nil {
 			return fmt.Errorf("broken off after %d events were deleted: %w", n, err)

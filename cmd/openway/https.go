@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -103,7 +105,11 @@ func (p *httpsPlan) begin(s *settings, log *slog.Logger) (h https, err error) {
 	switch {
 	case p.cert != "":
 		if h.pair, err = server.LoadKeyPair(p.cert, p.key, log); err != nil {
-			return h, settingError("OPENWAY_TLS_CERT", "%w", err)
+			name := "OPENWAY_TLS_CERT"
+			if at := (*fs.PathError)(nil); errors.As(err, &at) && at.Path == p.key {
+				name = "OPENWAY_TLS_KEY"
+			}
+			return h, settingError(name, "%w", err)
 		}
 		h.tls, h.expires = server.TLS(h.pair.Certificate), h.pair.Expires
 	case len(p.domains) > 0:

@@ -455,6 +455,7 @@ func TestBadHTTPS(t *testing.T) {
 	}{
 		{"no key", []string{"--tls-cert=fullchain.pem", "--tls-key="}, "OPENWAY_TLS_CERT: and OPENWAY_TLS_KEY belong together: give both"},
 		{"not there", []string{"--tls-cert=nowhere.pem", "--tls-key=privkey.pem"}, "OPENWAY_TLS_CERT: open nowhere.pem: no such file"},
+		{"no key there", []string{"--tls-cert=fullchain.pem", "--tls-key=nowhere.pem"}, "OPENWAY_TLS_KEY: open nowhere.pem: no such file"},
 		{"empty", []string{"--tls-cert=empty.pem", "--tls-key=privkey.pem"}, "OPENWAY_TLS_CERT: empty.pem with privkey.pem: "},
 		{"of another key", []string{"--tls-cert=other.pem", "--tls-key=privkey.pem"}, "OPENWAY_TLS_CERT: other.pem with privkey.pem: "},
 		{"two sources", []string{"--acme-domain=access.example.org"}, "OPENWAY_ACME_DOMAIN: and OPENWAY_TLS_CERT name two sources of certificates: choose one"},

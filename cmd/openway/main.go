@@ -246,5 +246,5 @@ func oneLine(s string) string {
 		}
 		b.WriteString(line)
 	}
-	return printable(b.String())
+	return printable(strings.ReplaceAll(b.String(), "\t", " "))
 }

@@ -12,7 +12,10 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/credential"
@@ -82,6 +85,11 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (st *store.St
 	if err != nil {
 		return nil, "", err
 	}
+	if !postgres {
+		if err := mayUse(dsn); err != nil {
+			return nil, "", settingError(s.databaseSetting(), "%w", err)
+		}
+	}
 	fresh := newDatabase(dsn, postgres)
 	st, err = store.Open(ctx, store.Options{Database: dsn, Logger: log, Zone: zone, RetentionDays: retention})
 	if err != nil {
@@ -91,6 +99,48 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (st *store.St
 		log.Info("there was no database: a new one is made", slog.String("path", fresh))
 	}
 	return st, dsn, nil
+}
+
+// mayUse refuses an SQLite database that belongs to somebody else, or whose directory does, where SQLite keeps files beside it. SQLite itself would
+// not say whose they are, nor that this is the cause.
+func mayUse(path string) error {
+	for _, need := range []struct {
+		path, what string
+		mode       uint32
+	}{{path, "read and write", unix.R_OK | unix.W_OK}, {filepath.Dir(path), "write in", unix.W_OK | unix.X_OK}} {
+		if !errors.Is(unix.Access(need.path, need.mode), fs.ErrPermission) {
+			continue
+		}
+		owner := ownerOf(need.path)
+		return fmt.Errorf("user %s may not %s %s, which belongs to %s: run this as %[4]s (sudo -u %[4]s openway …)", systemUser(os.Getuid()), need.what, need.path, owner)
+	}
+	return nil
+}
+
+// ownerOf is the name of the user whom a file belongs to, or the directory that hides it.
+func ownerOf(path string) string {
+	for {
+		st, err := os.Stat(path)
+		if err == nil {
+			if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+				return systemUser(int(sys.Uid))
+			}
+		}
+		up := filepath.Dir(path)
+		if up == path || err == nil {
+			return "another user"
+		}
+		path = up
+	}
+}
+
+// systemUser is the name of a user of the operating system, or the number where there is no name.
+func systemUser(uid int) string {
+	id := strconv.Itoa(uid)
+	if u, err := user.LookupId(id); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return id
 }
 
 // mustExist refuses an SQLite database that is not there, which opening it would make.
@@ -281,13 +331,9 @@ func (in *installation) close() error {
 
 // commandActor is who the audit says has run a command: the operating system's user, such as root@host.
 func commandActor() access.Actor {
-	name := strconv.Itoa(os.Getuid())
-	if u, err := user.Current(); err == nil && u.Username != "" {
-		name = u.Username
-	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost"
 	}
-	return access.Actor{Kind: "cli", Label: name + "@" + host}
+	return access.Actor{Kind: "cli", Label: systemUser(os.Getuid()) + "@" + host}
 }

@@ -161,7 +161,7 @@ func (in *installation) since(flag, s string, now time.Time) (time.Time, error) 
 		return now.Add(-d), nil
 	}
 	t, err := in.instant(flag, s)
-	if err != nil {
+	if _, unread := sitefile.ParseWhen(strings.TrimSpace(s)); unread != nil && err != nil {
 		err = usagef("%w, or a time ago such as 2h", err)
 	}
 	return t, err

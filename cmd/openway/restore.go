@@ -49,14 +49,17 @@ func (c RestoreCmd) Run(a *app) error {
 	if c.File == "" {
 		return c.list(a, cfg, postgres)
 	}
-	if !c.Yes && !a.interactive() {
-		return errors.New("nothing was restored: nobody is there to be asked; give --yes")
-	}
 	file := c.File
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && filepath.Base(file) == file {
 		if _, err := os.Stat(filepath.Join(cfg.Dir, file)); err == nil {
 			file = filepath.Join(cfg.Dir, file)
 		}
+	}
+	if _, err := os.Stat(file); err != nil {
+		return fmt.Errorf("nothing was restored: %w", err)
+	}
+	if !c.Yes && !a.interactive() {
+		return errors.New("nothing was restored: nobody is there to be asked; give --yes")
 	}
 	identities, err := readIdentities(c.Identity)
 	if err != nil {

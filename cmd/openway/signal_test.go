@@ -52,6 +52,7 @@ func TestAnErrorIsOneLine(t *testing.T) {
 		{"one", "one"},
 		{"one\ntwo\r\n\nthree\n", "one; two; three"},
 		{"failed to connect:\n\tfirst\n\tsecond", "failed to connect: first; second"},
+		{"pg_dump: error:\tno\trights", "pg_dump: error: no rights"},
 		{"red \x1b[31m", "red \ufffd[31m"},
 	} {
 		if got := oneLine(tt.in); got != tt.want {
