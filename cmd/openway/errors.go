@@ -19,6 +19,10 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
+func nothingToChange(noun string) error {
+	return usagef("there is nothing to change: give a flag; see openway %s change --help", noun)
+}
+
 // asUsage makes kong's complaints ours.
 func asUsage(err error) error {
 	var parse *kong.ParseError

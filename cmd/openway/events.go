@@ -76,6 +76,9 @@ func (c eventFilters) filter(ctx context.Context, a *app, in *installation) (f a
 	default:
 		return f, usagef("--decision: %q is not ALLOW or DENY", c.Decision)
 	}
+	if c.Reason != "" && !f.Reason.Known() {
+		return f, usagef("--reason: %q is not a reason such as NO_PERMISSION or TOKEN_INVALID", c.Reason)
+	}
 	switch f.Kind {
 	case "", access.DecisionEvent, access.SystemEvent:
 	default:

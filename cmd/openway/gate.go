@@ -153,6 +153,9 @@ func (GateChangeCmd) Help() string {
 
 // Run changes it.
 func (c GateChangeCmd) Run(a *app) error {
+	if c == (GateChangeCmd{Code: c.Code}) {
+		return nothingToChange("gate")
+	}
 	return a.with(func(ctx context.Context, in *installation) error {
 		g, err := in.gateNamed(ctx, c.Code)
 		if err != nil {

@@ -36,6 +36,7 @@ type ImportDjangoCmd struct {
 	DryRun  bool `help:"Read everything and report; write nothing at all."`
 	Replace bool `env:"-" help:"Wipe what an earlier import brought, and the events since, and import anew; refused when people, gates or rights were made here since."`
 	Force   bool `env:"-" help:"With --replace: wipe that too."`
+	Yes     bool `short:"y" env:"-" help:"With --force: do not ask."`
 
 	SkipEvents        bool   `help:"Leave the log of decisions out."`
 	EventsSince       string `placeholder:"DATE" help:"Leave out events from before this date, such as 2026-01-01 (in the zone of --time-zone)."`
@@ -58,6 +59,11 @@ func (c ImportDjangoCmd) Run(a *app) (err error) {
 	o, err := c.options(a)
 	if err != nil {
 		return err
+	}
+	if c.Force && !c.DryRun {
+		if err := a.confirm(c.Yes, "import", "wipe the site, also what was made or changed here, and import anew"); err != nil {
+			return err
+		}
 	}
 	bar := a.newProgressBar()
 	o.Progress = bar.show

@@ -157,6 +157,14 @@ func newKong(c *cli, out, errOut io.Writer) (*kong.Kong, error) {
 			"Every flag is an environment variable as well, as its help says. Secrets are given by OPENWAY_SECRET_KEY, POSTGRES_PASSWORD and OPENWAY_PASSWORD alone.\n\n"+
 			"Example:\n\n    openway createsuperuser\n    openway serve"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Tree: false, WrapUpperBound: 110, FlagsLast: true}),
+		kong.Help(func(options kong.HelpOptions, k *kong.Context) error {
+			if k.Selected() != nil && k.Selected().Name == "demo" { // which has a database of its own
+				for _, f := range k.Model.Flags {
+					f.Hidden = f.Hidden || f.Group != nil && (f.Group.Key == "database" || f.Group.Key == "site")
+				}
+			}
+			return kong.DefaultHelpPrinter(options, k)
+		}),
 		kong.DefaultEnvars("OPENWAY"),
 		kong.Writers(out, errOut),
 		kong.ExplicitGroups(flagGroups()),

@@ -58,7 +58,7 @@ func TestEveryFlagIsAVariable(t *testing.T) {
 	}
 	apart := map[string][]string{
 		"backup --to": {"BACKUP_DIR", "OPENWAY_BACKUP_DIR"}, "backup --keep": {"KEEP_BACKUPS", "OPENWAY_KEEP_BACKUPS"}, "backup --encrypt-to": {"OPENWAY_BACKUP_ENCRYPT_TO"},
-		"backup --identity": {"OPENWAY_BACKUP_IDENTITY"}, "import --from": {"OPENWAY_DJANGO_DATABASE"}, "import --replace": nil, "import --force": nil,
+		"backup --identity": {"OPENWAY_BACKUP_IDENTITY"}, "import --from": {"OPENWAY_DJANGO_DATABASE"}, "import --replace": nil, "import --force": nil, "import --yes": nil,
 		"restore --yes": nil, "restore --bring-back": nil, "restore --no-safety-backup": nil, "restore --write-key": nil,
 	}
 	maps.Copy(apart, map[string][]string{"restore --to": apart["backup --to"], "restore --encrypt-to": apart["backup --encrypt-to"], "restore --identity": apart["backup --identity"]})

@@ -148,6 +148,9 @@ func (n *names) group(ctx context.Context, id int64) (string, error) {
 // all reads a keyset list page by page and hands each item to fn, up to limit of them; 0 = to the list's end. page returns at most as many
 // items as it is asked for, those after an id.
 func all[T any](limit int, page func(after int64, limit int) ([]T, error), id func(T) int64, fn func(T) error) error {
+	if limit < 0 {
+		return usagef("--limit: %d is not 1 or more", limit)
+	}
 	var after int64
 	for got := 0; ; {
 		want := pageLength

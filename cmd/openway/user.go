@@ -268,6 +268,9 @@ func (UserChangeCmd) Help() string {
 
 // Run changes it.
 func (c UserChangeCmd) Run(a *app) error {
+	if c == (UserChangeCmd{Username: c.Username}) {
+		return nothingToChange("user")
+	}
 	role := access.None
 	if c.Role != nil {
 		name := *c.Role

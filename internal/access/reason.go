@@ -27,3 +27,12 @@ const (
 	DeviceNotFound Reason = "DEVICE_NOT_FOUND"
 	DeviceMismatch Reason = "DEVICE_MISMATCH"
 )
+
+// Known reports whether a decision or a system event of ours can have the reason.
+func (r Reason) Known() bool {
+	switch r {
+	case RateLimit, InvalidRequest, UnknownGate, TokenInvalid, DeviceInactive, NoPermission, OK, Unavailable, DeviceNotFound, DeviceMismatch, NoteUnavailable, NoteUnanswered:
+		return true
+	}
+	return false
+}

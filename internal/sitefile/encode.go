@@ -20,6 +20,9 @@ const header = `# A site of OpenWay Access: groups, users, gates, permissions an
 func Encode(s *Site) []byte {
 	w := &writer{}
 	w.WriteString(header)
+	if len(s.Groups)+len(s.Users)+len(s.Gates)+len(s.Permissions)+len(s.Devices) == 0 {
+		w.WriteString("groups: []\n") // a file without anything is no site file
+	}
 	w.section("groups", len(s.Groups))
 	for _, g := range s.Groups {
 		w.item()

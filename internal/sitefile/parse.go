@@ -70,6 +70,9 @@ func tree(bad *Mistakes, data []byte) ast.Node {
 		if doc.Body == nil || doc.Body.Type() == ast.NullType || doc.Body.Type() == ast.CommentType {
 			continue
 		}
+		if doc.Body.Type() == ast.DirectiveType { // %YAML 1.2: the parser makes a document of it
+			continue
+		}
 		if root != nil {
 			bad.add(lineOf(doc.Body), "", "a second document begins: a site file has one")
 			return nil

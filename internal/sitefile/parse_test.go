@@ -196,6 +196,7 @@ func TestMistakes(t *testing.T) {
 		{"tab", "users:\n\t- username: a\n", "s.yaml:2: is indented with a tab: YAML wants spaces"},
 		{"not UTF-8", "users:\n  - username: \xff\n", "s.yaml:2: is not UTF-8 text"},
 		{"control character", "users:\n  - username: \x01\n", "s.yaml:2: contains a control character"},
+		{"two documents after a directive", "%YAML 1.2\n---\nusers: []\n---\nusers: []\n", "s.yaml:5: a second document begins: a site file has one"},
 		{"two documents", "users: []\n---\nusers: []\n", "s.yaml:3: a second document begins: a site file has one"},
 		{"alias of nothing", "users:\n  - username: *who\n", "s.yaml:2: users[0].username: must be text, not an alias (*who) of nothing"},
 		{"deep", "users: " + strings.Repeat("[", 100_000), "s.yaml:1: is nested too deeply for a site"},
