@@ -143,6 +143,9 @@ func pointLatest(path, ext string) error {
 	if err := os.Symlink(filepath.Base(path), temporary); err != nil {
 		return err
 	}
+	if err := store.OwnedAs(temporary, dir); err != nil {
+		return err
+	}
 	if err := os.Rename(temporary, link); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -94,6 +95,29 @@ func TestNamesWithinAMinute(t *testing.T) {
 	}
 	if fmt.Sprint(listed) != "[site_2026-05-04_100000_3.db.gz site_2026-05-04_100000_2.db.gz site_2026-05-04_100000.db.gz site_2026-05-04_1000.db.gz]" {
 		t.Errorf("listed: %v, want the newest first", listed)
+	}
+}
+
+// What root takes by hand belongs to whom the directory belongs to, whose timer takes the next one.
+func TestWhatRootTakes(t *testing.T) {
+	x := open(t, storeFor(t, store.SQLite))
+	x.must(os.MkdirAll(x.dir, 0o700))
+	if os.Geteuid() == 0 { // else all is one user's anyway
+		x.must(os.Chown(x.dir, 65534, 65534))
+	}
+	owner := func(path string) [2]uint32 {
+		is := made[os.FileInfo](t)(os.Lstat(path)).Sys().(*syscall.Stat_t)
+		return [2]uint32{is.Uid, is.Gid}
+	}
+	made[*backup.Taken](t)(backup.Take(t.Context(), x.s, x.config()))
+	files := made[[]os.DirEntry](t)(os.ReadDir(x.dir))
+	if len(files) != 3 {
+		t.Errorf("files: %s; want the lock, the backup and the link to it", names(t, x.dir))
+	}
+	for _, f := range files {
+		if got, want := owner(filepath.Join(x.dir, f.Name())), owner(x.dir); got != want {
+			t.Errorf("%s belongs to %v, want %v", f.Name(), got, want)
+		}
 	}
 }
 

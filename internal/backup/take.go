@@ -94,7 +94,8 @@ func take(ctx context.Context, s *store.Store, c Config, suffix string) (_ *Take
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, nil, err
 	}
-	unlock, busy, err := store.LockFile(filepath.Join(c.Dir, temporaryPrefix+"lock"))
+	lock := filepath.Join(c.Dir, temporaryPrefix+"lock")
+	unlock, busy, err := store.LockFile(lock)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -106,7 +107,7 @@ func take(ctx context.Context, s *store.Store, c Config, suffix string) (_ *Take
 			unlock()
 		}
 	}()
-	if err := c.tidy(); err != nil {
+	if err := errors.Join(store.OwnedAs(lock, c.Dir), c.tidy()); err != nil {
 		return nil, nil, err
 	}
 	w := &writing{c: &c, path: filepath.Join(c.Dir, temporaryPrefix+"unfinished"), m: Manifest{Format: format, Database: c.Database, Program: c.Program}}
@@ -120,6 +121,9 @@ func take(ctx context.Context, s *store.Store, c Config, suffix string) (_ *Take
 		err = w.verify(ctx)
 	}
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := store.OwnedAs(w.path, c.Dir); err != nil {
 		return nil, nil, err
 	}
 	path, err := place(w.path, c.Dir, c.Database, suffix, c.extension(s.Engine()), w.m.TakenAt)

@@ -87,7 +87,7 @@ func (r *Rebuild) copy(ctx context.Context) (err error) {
 // Calls: give the new file to the owner of the old one; fsync it; open the old one, end its WAL, lock it; link it to keep; rename; fsync the directory.
 func (r *Rebuild) Swap(ctx context.Context, keep string) (err error) {
 	defer func() { err = errors.Join(err, r.Abandon()) }()
-	if err := errors.Join(ownedAs(r.New, r.path, filepath.Dir(r.path)), syncFile(r.New)); err != nil {
+	if err := errors.Join(OwnedAs(r.New, r.path, filepath.Dir(r.path)), syncFile(r.New)); err != nil {
 		return fmt.Errorf("write the new database: %w", err)
 	}
 	if r.Existed {

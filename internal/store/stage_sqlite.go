@@ -160,7 +160,7 @@ func (g *Stage) putInPlace(ctx context.Context, r Replacement, keep bool) (Carri
 		return Carried{}, err
 	}
 	path, dir := g.opt.Database, filepath.Dir(g.opt.Database)
-	if err := errors.Join(ownedAs(g.File(), path, dir), syncFile(g.File())); err != nil {
+	if err := errors.Join(OwnedAs(g.File(), path, dir), syncFile(g.File())); err != nil {
 		return Carried{}, err
 	}
 	aside := path + ".damaged-" + time.Now().UTC().Format("20060102T150405Z")
@@ -187,15 +187,15 @@ func (g *Stage) putInPlace(ctx context.Context, r Replacement, keep bool) (Carri
 	return c, errors.Join(d.Sync(), d.Close())
 }
 
-// ownedAs gives a file that root made to the owner of the first of others that is there: a server that is not root must be able to open it.
-func ownedAs(path string, others ...string) error {
+// OwnedAs gives a file that root made to the owner of the first of others that is there: who is not root must be able to open it. A link is given itself.
+func OwnedAs(path string, others ...string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
 	for _, other := range others {
 		if st, err := os.Stat(other); err == nil {
 			if owner, ok := st.Sys().(*syscall.Stat_t); ok {
-				return os.Chown(path, int(owner.Uid), int(owner.Gid))
+				return os.Lchown(path, int(owner.Uid), int(owner.Gid))
 			}
 		}
 	}
