@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 )
 
 // A backup is called DATABASE_2025-10-04_1559.sql.gz (PostgreSQL) or .db.gz (SQLite), with .age at its end when it is encrypted. The time
-// is UTC. A second one within a minute gets its seconds, a third a number. One that a restore took says so: it is no part of the rotation.
+// is UTC. A second one within a minute gets its seconds, one more within that second a number, so that names sort by age. One that a restore took says so: it is no part of the rotation.
 const beforeRestore = "before-restore"
 
 var nameForm = regexp.MustCompile(`^_(\d{4}-\d{2}-\d{2}_\d{4})(\d{2})?(?:_(\d+))?(?:_(` + beforeRestore + `))?(\.(?:sql|db)\.gz)(\.age)?$`)
@@ -94,33 +95,44 @@ func List(dir, database, engine string) ([]Entry, error) {
 	return all, nil
 }
 
-// place gives a finished file the first free name, without ever replacing one.
+// place gives a finished file a name that sorts behind those of its minute, without ever replacing one.
 //
 // Calls: link the temporary file to its name (fails if there is one), unlink the temporary name, fsync the directory.
 func place(temporary, dir, database, suffix, ext string, at time.Time) (string, error) {
 	at = at.UTC()
-	for n := 0; ; n++ {
-		form := "2006-01-02_1504"
-		if n > 0 {
-			form = "2006-01-02_150405"
-		}
-		name := database + "_" + at.Format(form)
-		if n > 1 {
-			name += fmt.Sprintf("_%d", n)
-		}
-		if suffix != "" {
-			name += "_" + suffix
-		}
-		path := filepath.Join(dir, name+ext)
-		err := os.Link(temporary, path)
-		if errors.Is(err, fs.ErrExist) && n < 1000 {
+	minute, second := at.Format("2006-01-02_1504"), at.Format("05")
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	next := 0 // 0: the first one of its minute, 1: of its second
+	for _, f := range files {
+		rest, ours := strings.CutPrefix(f.Name(), database)
+		part := nameForm.FindStringSubmatch(rest)
+		if !ours || part == nil || part[1] != minute {
 			continue
 		}
-		if err != nil {
-			return "", err
+		next = max(next, 1)
+		if part[2] == second {
+			n, _ := strconv.Atoi(cmp.Or(part[3], "1")) // more digits than a number has are nobody's
+			next = max(next, n+1)
 		}
-		return path, errors.Join(os.Remove(temporary), syncDir(dir))
 	}
+	name := database + "_" + minute
+	if next > 0 {
+		name += second
+	}
+	if next > 1 {
+		name += fmt.Sprintf("_%d", next)
+	}
+	if suffix != "" {
+		name += "_" + suffix
+	}
+	path := filepath.Join(dir, name+ext)
+	if err := os.Link(temporary, path); err != nil {
+		return "", err
+	}
+	return path, errors.Join(os.Remove(temporary), syncDir(dir))
 }
 
 // pointLatest makes latest.sql.gz (or .db.gz, or with .age) a link to the newest backup, and takes away the one of the other kind.

@@ -96,6 +96,18 @@ func TestNamesWithinAMinute(t *testing.T) {
 	if fmt.Sprint(listed) != "[site_2026-05-04_100000_3.db.gz site_2026-05-04_100000_2.db.gz site_2026-05-04_100000.db.gz site_2026-05-04_1000.db.gz]" {
 		t.Errorf("listed: %v, want the newest first", listed)
 	}
+	// A name that is free again because its file was deleted would make the next one the oldest.
+	var taken []string
+	for range 4 {
+		x.clock = x.clock.Add(time.Second / 2)
+		c := x.config()
+		c.Keep = 2
+		taken = append(taken, made[*backup.Taken](t)(backup.Take(t.Context(), x.s, c)).Path)
+	}
+	left := made[[]backup.Entry](t)(backup.List(x.dir, "site", store.SQLite))
+	if len(left) != 2 || left[0].Path != taken[3] || left[1].Path != taken[2] {
+		t.Errorf("left: %+v; want the two that were taken last: %v", left, taken)
+	}
 }
 
 // What root takes by hand belongs to whom the directory belongs to, whose timer takes the next one.
