@@ -39,7 +39,13 @@ func findTool(ctx context.Context, name, instead, database string, server int) (
 	}
 	var t tool
 	if instead != "" {
-		// It runs where the server is, in a container: the address is another one there.
+		// It may run where the server is, in a container: the address is another one there. So that goes by the environment, which no container sees.
+		host, port := addresses(cfg)
+		for _, v := range [][2]string{{"PGHOST", host}, {"PGPORT", port}} {
+			if _, set := os.LookupEnv(v[0]); !set {
+				t.env = append(t.env, v[0]+"="+v[1])
+			}
+		}
 		t.args = append(strings.Fields(instead), "--username="+cfg.User, "--dbname="+cfg.Database)
 		if t.major, err = versionOf(ctx, strings.Fields(instead)); err != nil {
 			return tool{}, err
@@ -74,11 +80,22 @@ func findTool(ctx context.Context, name, instead, database string, server int) (
 		}
 	}
 	t.args = append(t.args, "--no-password")
-	t.env = os.Environ()
+	t.env = append(os.Environ(), t.env...)
 	if cfg.Password != "" {
 		t.env = append(t.env, "PGPASSWORD="+cfg.Password)
 	}
 	return t, nil
+}
+
+// addresses are the hosts and ports of a database, with commas, as libpq takes them.
+func addresses(cfg *pgconn.Config) (hosts, ports string) {
+	h, p := []string{cfg.Host}, []string{strconv.Itoa(int(cfg.Port))}
+	for _, f := range cfg.Fallbacks {
+		if port := strconv.Itoa(int(f.Port)); f.Host != h[len(h)-1] || port != p[len(p)-1] { // each stands there with TLS and without
+			h, p = append(h, f.Host), append(p, port)
+		}
+	}
+	return strings.Join(h, ","), strings.Join(p, ",")
 }
 
 func majorIn(path string) int {

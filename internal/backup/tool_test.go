@@ -43,6 +43,23 @@ func TestAnOldPgDumpIsRefused(t *testing.T) {
 	}
 }
 
+// A pg_dump that is named finds the server as the one on PATH does.
+func TestAPgDumpThatIsNamed(t *testing.T) {
+	x := open(t, storeFor(t, store.Postgres))
+	c := x.config()
+	c.PgDump = "env " + findOnPath(t, "pg_dump")
+	made[*backup.Taken](t)(backup.Take(t.Context(), x.s, c))
+	// One of several servers: those of the URL, each once.
+	u := made[*url.URL](t)(url.Parse(x.db.DSN))
+	c.URL = strings.Replace(x.db.DSN, u.Host, u.Host+","+u.Host, 1)
+	c.PgDump = script(t, `[ "$1" = --version ] && exec pg_dump --version
+echo "at $PGHOST port $PGPORT" >&2; exit 1`)
+	_, err := backup.Take(t.Context(), x.s, c)
+	if want := "at " + u.Hostname() + " port " + u.Port(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("take = %v, want it to run %q", err, want)
+	}
+}
+
 // What pg_dump left out, or did not come to the end of, gets no name.
 func TestADumpThatLacksSomething(t *testing.T) {
 	x := open(t, storeFor(t, store.Postgres))
