@@ -51,7 +51,7 @@ func (c AuditListCmd) Run(a *app) error {
 		return usagef("--limit: %d is not 1 or more", c.Limit)
 	}
 	return a.with(func(ctx context.Context, in *installation) error {
-		p := a.newPrinter(c.JSON, "ID", "AT", "WHO", "WHAT", "OBJECT", "DETAIL")
+		p := a.newPrinter(c.JSON, "ID", "AT", "WHO", "ADDRESS", "WHAT", "OBJECT", "DETAIL")
 		f := registry.ChangeFilter{}
 		for left := c.Limit; left > 0; {
 			f.Limit = min(left, pageLength)
@@ -63,7 +63,7 @@ func (c AuditListCmd) Run(a *app) error {
 				p.row(changeJSON{
 					x.ID, stamp(x.At), x.Mark.Version, x.Actor.Label, x.Actor.Kind, orNull(x.Actor.UserID), x.Actor.Address, x.Actor.RequestID,
 					x.Object, x.ObjectID, x.Action, x.Before, x.After,
-				}, x.ID, in.shownAt(x.At), x.Actor.Label, x.Action, x.Object+" "+cell(x.ObjectID), fieldsShown(x.Before, x.After))
+				}, x.ID, in.shownAt(x.At), x.Actor.Label, x.Actor.Address, x.Action, x.Object+" "+cell(x.ObjectID), fieldsShown(x.Before, x.After))
 				f.Before = x.ID
 			}
 			left -= len(changes)

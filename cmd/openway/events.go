@@ -43,7 +43,7 @@ type EventsListCmd struct {
 	eventFilters
 	Before int64 `placeholder:"ID" help:"Only with a smaller id: the next page."`
 	Limit  int   `default:"50" help:"At most so many."`
-	JSON   bool  `name:"json" help:"One JSON object a line: id, at, kind, gate, user, device, decision, reason, count, address, request_id."`
+	JSON   bool  `name:"json" help:"One JSON object a line: id, at, kind, gate, user, device, decision, reason, count, address, request_id, fingerprint."`
 }
 
 // Help is the example of --help.
@@ -64,6 +64,8 @@ type eventJSON struct {
 	Count     int     `json:"count"`
 	Address   string  `json:"address"`
 	RequestID string  `json:"request_id"`
+
+	Fingerprint string `json:"fingerprint"` // the same for the same token; "" = none was presented
 }
 
 func (c eventFilters) filter(ctx context.Context, a *app, in *installation) (f access.EventFilter, err error) {
@@ -143,7 +145,7 @@ func (c EventsListCmd) Run(a *app) error {
 				}
 				p.row(eventJSON{
 					ID: e.ID, At: stamp(e.At), Kind: string(e.Kind), Gate: orNull(gate), User: orNull(user), Device: orNull(e.DeviceID),
-					Decision: string(e.Decision), Reason: string(e.Reason), Count: e.Count, Address: e.Address, RequestID: e.RequestID,
+					Decision: string(e.Decision), Reason: string(e.Reason), Count: e.Count, Address: e.Address, RequestID: e.RequestID, Fingerprint: e.Fingerprint,
 				}, e.ID, in.shownAt(e.At), gate, user, e.DeviceID, string(e.Decision), string(e.Reason), int64(e.Count), e.Address, e.RequestID)
 				f.Before = e.ID
 			}
