@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ const (
 	settingsEnd   = "<!-- end of settings -->\n"
 )
 
-// TestSettingsAreDocumented holds the table of settings in docs/operate.md to what serve reads.
+// TestSettingsAreDocumented holds the table of settings in docs/operate.md to what serve and backup read.
 func TestSettingsAreDocumented(t *testing.T) {
 	var c cli
 	parser, err := newKong(&c, io.Discard, io.Discard)
@@ -40,25 +41,28 @@ func TestSettingsAreDocumented(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("the table of settings is not what serve reads: go test ./cmd/openway -run TestSettingsAreDocumented -update")
+		t.Fatalf("the table of settings is not what serve and backup read: go test ./cmd/openway -run TestSettingsAreDocumented -update")
 	}
 	if err := os.WriteFile(operatePage, []byte(before+settingsBegin+want+settingsEnd+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// settingsTable is a table for each group of serve's flags.
+// settingsTable is a table for each group of the flags of serve, and of backup.
 func settingsTable(parser *kong.Kong) string {
 	var b strings.Builder
-	var serve *kong.Node
-	for _, node := range parser.Model.Children {
-		if node.Name == "serve" {
-			serve = node
-		}
-	}
 	var flags []*kong.Flag
-	for _, group := range serve.AllFlags(true) {
-		flags = append(flags, group...)
+	for _, node := range parser.Model.Leaves(false) {
+		if path := node.Path(); path != "serve" && path != "backup take" {
+			continue
+		}
+		for _, group := range node.AllFlags(true) {
+			for _, f := range group {
+				if !slices.ContainsFunc(flags, func(had *kong.Flag) bool { return had.Name == f.Name }) {
+					flags = append(flags, f)
+				}
+			}
+		}
 	}
 	for _, g := range flagGroups() {
 		fmt.Fprintf(&b, "\n### %s\n\n| variable | flag | what |\n|---|---|---|\n", strings.TrimSuffix(g.Title, ":"))
