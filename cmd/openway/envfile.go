@@ -16,6 +16,7 @@ const defaultEnvFile = "/etc/openway/openway.env"
 // environment brings the file of settings into the process's environment before flags are read.
 type environment struct {
 	file  string          // what was read; "" = none
+	from  string          // the setting that names it, for messages
 	given map[string]bool // the variables that are as the file says: the real environment says nothing else
 	known map[string]bool // the variables that flags read
 }
@@ -23,17 +24,17 @@ type environment struct {
 // load reads the file named by --env-file or OPENWAY_ENV_FILE, else the default one if there. What the real environment
 // sets, even to nothing, is left alone.
 func (e *environment) load(args []string) error {
-	path, named := envFileOf(args)
+	path, from := envFileOf(args)
 	data, err := readSmall(path)
-	if errors.Is(err, fs.ErrNotExist) && !named {
+	if errors.Is(err, fs.ErrNotExist) && from == usualEnvFile {
 		return nil
 	}
 	if err != nil {
-		return settingError("--env-file", "%w", err)
+		return settingError(from, "%w", err)
 	}
 	vars, err := parseEnvFile(path, string(data))
 	if err != nil {
-		return settingError("--env-file", "%w", err)
+		return settingError(from, "%w", err)
 	}
 	e.given = make(map[string]bool)
 	for _, v := range vars {
@@ -42,11 +43,11 @@ func (e *environment) load(args []string) error {
 			continue
 		}
 		if err := os.Setenv(v.name, v.value); err != nil {
-			return settingError("--env-file", "%s: %s: %w", path, v.name, err)
+			return settingError(from, "%s: %s: %w", path, v.name, err)
 		}
 		e.given[v.name] = true
 	}
-	e.file = path
+	e.file, e.from = path, from
 	return nil
 }
 
@@ -58,11 +59,11 @@ func (e *environment) reread(name string) (value string, free bool, err error) {
 	}
 	data, err := readSmall(e.file)
 	if err != nil {
-		return "", false, settingError("--env-file", "%w", err)
+		return "", false, settingError(e.from, "%w", err)
 	}
 	vars, err := parseEnvFile(e.file, string(data))
 	if err != nil {
-		return "", false, settingError("--env-file", "%w", err)
+		return "", false, settingError(e.from, "%w", err)
 	}
 	for _, v := range vars {
 		if v.name == name {
@@ -72,14 +73,18 @@ func (e *environment) reread(name string) (value string, free bool, err error) {
 	return "", true, nil
 }
 
-func envFileOf(args []string) (path string, named bool) {
+// usualEnvFile stands for a setting where none names the file.
+const usualEnvFile = "the usual file of settings"
+
+// envFileOf is the file of settings, and the setting that names it.
+func envFileOf(args []string) (path, from string) {
 	if v, given := flagOf(args, "--env-file"); given {
-		return v, true
+		return v, "--env-file"
 	}
 	if v := os.Getenv("OPENWAY_ENV_FILE"); v != "" {
-		return v, true
+		return v, "OPENWAY_ENV_FILE"
 	}
-	return defaultEnvFile, false
+	return defaultEnvFile, usualEnvFile
 }
 
 // flagOf is the value of a flag, as far as that can be told before the command line is read.
