@@ -37,10 +37,11 @@ const (
 	CodeNotBoolean    Code = "not_boolean"
 	CodeNotInteger    Code = "not_integer"
 	CodeIntegerLong   Code = "integer_too_long"
-	CodeRange         Code = "range" // Limit: the greatest value
+	CodeRange         Code = "range" // Least and Limit: the smallest and the greatest value
 	CodeCharacters    Code = "characters"
 	CodeTaken         Code = "taken"
 	CodeUnknown       Code = "unknown" // names something that does not exist
+	CodeZone          Code = "zone"    // is no time zone of the IANA's
 	CodePeriod        Code = "period"  // ends before it begins
 	CodeEmail         Code = "email"
 	CodePasswordShort Code = "password_too_short" // Limit: the fewest characters
@@ -56,6 +57,7 @@ type FieldError struct {
 	Field string
 	Code  Code
 	Limit int
+	Least int
 	Text  string
 }
 
@@ -67,7 +69,7 @@ func (e FieldError) Error() string {
 	case !ok:
 		s = string(e.Code)
 	case strings.Contains(s, "%d"):
-		s = strings.ReplaceAll(s, "%d", strconv.Itoa(e.Limit))
+		s = strings.NewReplacer("%l", strconv.Itoa(e.Least), "%d", strconv.Itoa(e.Limit)).Replace(s)
 	}
 	if e.Field == "" {
 		return s
@@ -88,10 +90,11 @@ var codeText = map[Code]string{
 	CodeNotBoolean:    "is not a boolean",
 	CodeNotInteger:    "is not an integer",
 	CodeIntegerLong:   "is too long for an integer",
-	CodeRange:         "must be between 0 and %d",
+	CodeRange:         "must be between %l and %d",
 	CodeCharacters:    "contains characters that are not allowed",
 	CodeTaken:         "is taken already",
 	CodeUnknown:       "is unknown",
+	CodeZone:          "is not a time zone such as Europe/Berlin",
 	CodePeriod:        "ends before it begins",
 	CodeEmail:         "is not an e-mail address",
 	CodePasswordShort: "is too short: at least %d characters",
@@ -126,4 +129,9 @@ func (e *Invalid) Add(field string, code Code) { *e = append(*e, FieldError{Fiel
 // AddLimit notes one more bad field whose text needs a number.
 func (e *Invalid) AddLimit(field string, code Code, limit int) {
 	*e = append(*e, FieldError{Field: field, Code: code, Limit: limit})
+}
+
+// AddRange notes one more bad field whose number is not from least to most.
+func (e *Invalid) AddRange(field string, least, most int) {
+	*e = append(*e, FieldError{Field: field, Code: CodeRange, Least: least, Limit: most})
 }

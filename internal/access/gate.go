@@ -26,7 +26,7 @@ func (g Gate) Validate() error {
 	text(&bad, "name", g.Name, 0, 128)
 	text(&bad, "location", g.Location, 0, 128)
 	if g.ReleaseMS < 0 || g.ReleaseMS > MaxReleaseMS {
-		bad.AddLimit("release_ms", CodeRange, MaxReleaseMS)
+		bad.AddRange("release_ms", 0, MaxReleaseMS)
 	}
 	return bad.OrNil()
 }

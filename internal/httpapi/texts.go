@@ -200,6 +200,8 @@ func sayField(l language, e access.FieldError) string {
 		texts = [2]string{"This value is taken already.", "Такое значение уже занято."}
 	case access.CodeUnknown:
 		texts = [2]string{"There is no such object.", "Такого объекта нет."}
+	case access.CodeZone:
+		texts = [2]string{"There is no such time zone.", "Такого часового пояса нет."}
 	case access.CodePeriod:
 		texts = [2]string{"It ends before it begins.", "Окончание раньше начала."}
 	case access.CodeEmail:

@@ -63,14 +63,16 @@ func validSite(s Site) error {
 	} else if utf8.RuneCountInString(s.Name) > 128 {
 		bad.AddLimit("name", access.CodeTooLong, 128)
 	}
-	if _, err := time.LoadLocation(s.Zone); err != nil || s.Zone == "" || s.Zone == "Local" {
-		bad.Add("zone", access.CodeUnknown)
+	if s.Zone == "" {
+		bad.Add("zone", access.CodeBlank)
+	} else if _, err := time.LoadLocation(s.Zone); err != nil || s.Zone == "Local" {
+		bad.Add("zone", access.CodeZone)
 	}
 	if s.DefaultReleaseMS < 1 || s.DefaultReleaseMS > access.MaxReleaseMS {
-		bad.AddLimit("default_release_ms", access.CodeRange, access.MaxReleaseMS)
+		bad.AddRange("default_release_ms", 1, access.MaxReleaseMS)
 	}
 	if s.RetentionDays < 0 || s.RetentionDays > MaxDays {
-		bad.AddLimit("retention_days", access.CodeRange, MaxDays)
+		bad.AddRange("retention_days", 0, MaxDays)
 	}
 	return bad.OrNil()
 }

@@ -138,7 +138,7 @@ func TestRefusals(t *testing.T) {
 				s.Zone = "Mars/Olympus"
 				_, err := d.UpdateSite(ctx, clerk, s)
 				return err
-			}, "zone", access.CodeUnknown},
+			}, "zone", access.CodeZone},
 		} {
 			wantInvalid(t, tc.name, tc.do(), tc.field, tc.code)
 		}

@@ -137,7 +137,7 @@ func rules(bad *Mistakes, at Place, err error) {
 		if bad.paths[at.Path+"."+f.Field] {
 			continue
 		}
-		text := access.FieldError{Code: f.Code, Limit: f.Limit, Text: f.Text}.Error()
+		text := access.FieldError{Code: f.Code, Limit: f.Limit, Least: f.Least, Text: f.Text}.Error()
 		if f.Field == "language" && f.Code == access.CodeUnknown {
 			text += ": known are en, ru"
 		}

@@ -153,16 +153,16 @@ func (a *Admin) guard(rt route) http.HandlerFunc {
 // notFound answers for paths that are no page, and for methods that a page does not have. (The mux itself adds a slash that is missing.)
 func (a *Admin) notFound(w http.ResponseWriter, r *http.Request) {
 	v := a.begin(r)
-	if methods := a.Methods(r.URL.Path); len(methods) > 0 {
-		w.Header().Set("Allow", strings.Join(methods, ", "))
-		a.failStatus(w, v, http.StatusMethodNotAllowed, "")
-		return
-	}
 	if err := a.recognise(w, r, v); err != nil {
 		a.fail(w, r, v, err)
 		return
 	}
-	a.failStatus(w, v, http.StatusNotFound, "")
+	status := http.StatusNotFound
+	if methods := a.Methods(r.URL.Path); len(methods) > 0 {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		status = http.StatusMethodNotAllowed
+	}
+	a.failStatus(w, v, status, "")
 }
 
 // visit is one request of one person: who asks, in which language, at what time of which zone.

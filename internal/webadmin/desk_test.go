@@ -357,7 +357,16 @@ func TestSettings(t *testing.T) {
 			if strings.Count(bad.body, `class="error"`) == 0 || !bad.shows(`value="Mars/Olympus"`) || !bad.shows(`value="x"`) {
 				t.Errorf("no errors by the fields, or entered values lost:\n%s", bad.body)
 			}
-			save(version, "Works", "Mars/Olympus", "800", "0").want(t, "a zone that is not there", http.StatusUnprocessableEntity)
+			bad.has(t, "bad input", "Enter a whole number from 1 to 60,000.", "Enter a whole number from 0 to 36,525.", "There is no such time zone", "As in Europe/Berlin").
+				lacks(t, "bad input", "no such thing")
+			if strings.Count(bad.body, " autofocus") != 1 {
+				t.Errorf("the focus goes to more than one field, or none:\n%s", bad.body)
+			}
+			save(version, "Works", "europe/berlin", "800", "-5").want(t, "a zone that is not there", http.StatusUnprocessableEntity).
+				has(t, "a zone that is not there", "There is no such time zone", "Enter a whole number from 0 to 36,525.")
+			if empty := save(version, "Works", "", "", "").want(t, "nothing", http.StatusUnprocessableEntity); strings.Count(empty.body, "Fill this in.") != 3 {
+				t.Errorf("nothing was filled in, and it is not said thrice:\n%s", empty.body)
+			}
 			save(version, "Works", "Asia/Tokyo", "1200", "0").want(t, "save", http.StatusSeeOther)
 			if site := must(x.desk.Site(t.Context()))(t); site.Name != "Works" || site.Zone != "Asia/Tokyo" || site.DefaultReleaseMS != 1200 {
 				t.Errorf("saved: %+v", site)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,7 +38,6 @@ func (v *visit) faults(err error, fields ...*field) (rest []string, ok bool) {
 	if !errors.As(err, &bad) {
 		return nil, false
 	}
-	focused := false
 	for _, e := range bad {
 		text := v.fault(e)
 		placed := false
@@ -49,11 +49,14 @@ func (v *visit) faults(err error, fields ...*field) (rest []string, ok bool) {
 			if f.Error == "" {
 				f.Error = text
 			}
-			f.Focus, focused = !focused, true
 		}
 		if !placed {
 			rest = append(rest, text)
 		}
+	}
+	first := slices.IndexFunc(fields, func(f *field) bool { return f.Error != "" })
+	for i, f := range fields {
+		f.Focus = i == first || f.Focus && first < 0
 	}
 	return rest, true
 }
@@ -64,7 +67,10 @@ func (v *visit) fault(e access.FieldError) string {
 	if _, ok := catalogue()[key]; !ok {
 		return e.Text
 	}
-	if e.Limit != 0 {
+	switch {
+	case e.Code == access.CodeRange:
+		return v.t(key, number(v.lang, e.Least), number(v.lang, e.Limit))
+	case e.Limit != 0:
 		return v.n(key, e.Limit)
 	}
 	return v.t(key)

@@ -142,7 +142,7 @@ func (p *gateForm) read(r *http.Request) (access.Gate, error) {
 	ms, err := strconv.Atoi(p.Release.Value)
 	if err != nil || ms < 1 || ms > access.MaxReleaseMS {
 		var bad access.Invalid
-		bad.AddLimit("release_ms", access.CodeRange, access.MaxReleaseMS)
+		bad.AddRange("release_ms", 1, access.MaxReleaseMS)
 		return g, bad
 	}
 	g.ReleaseMS = ms
@@ -248,6 +248,7 @@ type confirmPage struct {
 	Lead    string   // what goes
 	Lines   []string // what goes with it, and what stays
 	Verb    string   // on the button
+	Stop    string   // why it cannot be done; then there is no button
 	Version int64    // of what is deleted
 	Back    string
 }

@@ -368,6 +368,12 @@ func TestEveryPageIsGuarded(t *testing.T) {
 	}
 }
 
+// A page that only takes forms says so with the menu that its hint names.
+func TestMethodsInTheFrame(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	x.as("owner").get("/admin/logout/").want(t, "signed in", http.StatusMethodNotAllowed).has(t, "signed in", "Open it from the menu.", `class="rail"`)
+}
+
 func TestLanguageAndTheme(t *testing.T) {
 	x := newSite(t, store.SQLite, nil)
 	b := x.as("owner")

@@ -40,24 +40,19 @@ func (a *Admin) settingsPage(w http.ResponseWriter, r *http.Request) error {
 	return a.render(w, "settings", visitOf(r).newSettings(s))
 }
 
-// read takes what was sent into the form and returns the settings that it describes.
-func (p *settingsPage) read(r *http.Request, now registry.Site) (registry.Site, error) {
+// read takes what was sent into the form and returns the settings that it describes; what is no number is -1, which registry refuses.
+func (p *settingsPage) read(r *http.Request, now registry.Site) registry.Site {
 	for _, f := range p.fields() {
 		f.Value = sent(r, f.Name)
 	}
 	now.Name, now.Zone, now.Version = p.Name.Value, p.Zone.Value, p.Version
-	var bad access.Invalid
-	for _, n := range []struct {
-		field *field
-		value *int
-		most  int
-	}{{&p.Release, &now.DefaultReleaseMS, access.MaxReleaseMS}, {&p.Retention, &now.RetentionDays, registry.MaxDays}} {
+	for f, value := range map[*field]*int{&p.Release: &now.DefaultReleaseMS, &p.Retention: &now.RetentionDays} {
 		var err error
-		if *n.value, err = strconv.Atoi(n.field.Value); err != nil {
-			bad.AddLimit(n.field.Name, access.CodeRange, n.most)
+		if *value, err = strconv.Atoi(f.Value); err != nil {
+			*value = -1
 		}
 	}
-	return now, bad.OrNil()
+	return now
 }
 
 func (a *Admin) updateSettings(w http.ResponseWriter, r *http.Request) error {
@@ -75,8 +70,8 @@ func (a *Admin) updateSettings(w http.ResponseWriter, r *http.Request) error {
 	}
 	p := v.newSettings(now)
 	p.Version = seen
-	s, err := p.read(r, now)
-	if err == nil && s.RetentionDays != now.RetentionDays && sent(r, "consent") != p.Retention.Value {
+	s := p.read(r, now)
+	if s.RetentionDays != now.RetentionDays && sent(r, "consent") != p.Retention.Value {
 		if p.Deletes, err = a.deletes(r, s.RetentionDays); err == nil && p.Deletes != "" {
 			p.Consent, p.Status = p.Retention.Value, http.StatusUnprocessableEntity
 			return a.render(w, "settings", p)
@@ -98,6 +93,11 @@ func (a *Admin) updateSettings(w http.ResponseWriter, r *http.Request) error {
 	var ok bool
 	if p.Problems, ok = v.faults(err, p.fields()...); !ok {
 		return err
+	}
+	for _, f := range []*field{&p.Release, &p.Retention} {
+		if f.Value == "" {
+			f.Error = v.t("fault.blank")
+		}
 	}
 	p.Status = http.StatusUnprocessableEntity
 	return a.render(w, "settings", p)

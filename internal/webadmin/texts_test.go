@@ -30,7 +30,7 @@ func dynamicTexts() map[string][]string {
 	}
 	for _, c := range []access.Code{
 		access.CodeRequired, access.CodeBlank, access.CodeNull, access.CodeNUL, access.CodeSurrogate, access.CodeTooLong, access.CodeTooShort, access.CodeNotString,
-		access.CodeNotBoolean, access.CodeNotInteger, access.CodeIntegerLong, access.CodeRange, access.CodeCharacters, access.CodeTaken, access.CodeUnknown, access.CodePeriod,
+		access.CodeNotBoolean, access.CodeNotInteger, access.CodeIntegerLong, access.CodeRange, access.CodeCharacters, access.CodeTaken, access.CodeUnknown, access.CodeZone, access.CodePeriod,
 		access.CodeEmail, access.CodePasswordShort, access.CodePasswordKnown, access.CodePasswordDigit, access.CodePasswordAlike, access.CodePasswordUsed,
 	} {
 		all["fault."] = append(all["fault."], string(c))

@@ -413,7 +413,7 @@ func (a *Admin) askToDeleteUser(w http.ResponseWriter, r *http.Request, u access
 	}
 	switch {
 	case last:
-		p.Lines = append([]string{v.t("error.last_owner")}, p.Lines...)
+		p.Stop = v.t("error.last_owner")
 	case u.ID == v.user.ID:
 		p.Lines = append([]string{v.t("users.delete.yourself")}, p.Lines...)
 	}

@@ -323,5 +323,9 @@ func (a *Admin) applyBulk(w http.ResponseWriter, r *http.Request) error {
 			done++
 		}
 	}
-	return v.done(w, r, back, "flash.bulk_done", number(v.lang, done), number(v.lang, len(lines)))
+	tell := v.done
+	if done == 0 {
+		tell = v.sorry
+	}
+	return tell(w, r, back, "flash.bulk_done", number(v.lang, done), number(v.lang, len(lines)))
 }

@@ -137,6 +137,22 @@ func TestTwoEditorsOfARole(t *testing.T) {
 	}
 }
 
+// The focus goes to the field that is to be mended.
+func TestFocusAfterARefusal(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	b := x.as("owner")
+	for path, form := range map[string][]string{
+		"/admin/users/new/": {"username", "owner", "first_name", "Ann"},
+		"/admin/gates/new/": {"release_ms", "0", "code", "east", "name", "East"},
+	} {
+		page := b.post(path, form...).want(t, path, http.StatusUnprocessableEntity)
+		_, at, _ := strings.Cut(page.body, fmt.Sprintf(`id="f-%s"`, form[0]))
+		if control, _, _ := strings.Cut(at, ">"); strings.Count(page.body, " autofocus") != 1 || !strings.Contains(control, " autofocus") {
+			t.Errorf("%s: the focus does not go to %s alone:\n%s", path, form[0], page.body)
+		}
+	}
+}
+
 func TestTheLastOwnerStays(t *testing.T) {
 	x := newSite(t, store.SQLite, nil)
 	owner := must(x.desk.UserByName(t.Context(), "owner"))(t)
@@ -146,7 +162,11 @@ func TestTheLastOwnerStays(t *testing.T) {
 	form := b.get(userPath(owner.ID)+"edit/").has(t, "the form", told)
 	b.post(userPath(owner.ID)+"edit/", "version", form.version(t), "username", "owner", "first_name", "Olga the First", "role", "manager").want(t, "step down", http.StatusUnprocessableEntity).
 		has(t, "step down", told, `aria-invalid="true"`, `value="Olga the First"`)
-	b.post(userPath(owner.ID)+"delete/", "version", form.version(t)).want(t, "delete", http.StatusConflict).has(t, "delete", told)
+	for _, act := range []string{"delete/", "erase/"} { // nothing to press that would do nothing
+		for _, page := range []answer{b.get(userPath(owner.ID) + act), b.post(userPath(owner.ID)+act, "version", form.version(t)).want(t, act, http.StatusConflict)} {
+			page.has(t, act, `class="notice bad"`, told).lacks(t, act, "button danger")
+		}
+	}
 	b.get(b.post(userPath(owner.ID)+"deactivate/").location).has(t, "deactivate", "You cannot deactivate yourself")
 	if now := must(x.desk.User(t.Context(), owner.ID))(t); now.Role() != access.Owner || !now.Active || now.FirstName != "Olga" {
 		t.Errorf("the last owner was changed: %+v", now)
@@ -192,7 +212,9 @@ func TestBulkIsPreviewed(t *testing.T) {
 		t.Error("the preview has changed something")
 	}
 	done := b.post("/admin/users/bulk/", "action", "join", "group", fmt.Sprint(team.ID), "id", fmt.Sprint(ann.ID), "id", fmt.Sprint(cat.ID)).want(t, "apply", http.StatusSeeOther)
-	b.get(done.location).has(t, "done", "Changed: 2 of 2.")
+	b.get(done.location).has(t, "done", "Changed: 2 of 2.", `class="notice good"`)
+	again := b.post("/admin/users/bulk/", "action", "join", "group", fmt.Sprint(team.ID), "id", fmt.Sprint(ann.ID))
+	b.get(again.location).has(t, "nothing to do", "Changed: 0 of 1.", `class="notice bad"`)
 	b.post("/admin/users/bulk/", "action", "deactivate", "id", fmt.Sprint(ann.ID), "id", fmt.Sprint(cat.ID)).want(t, "deactivate", http.StatusSeeOther)
 	if members := must(x.desk.Users(t.Context(), registry.UserFilter{GroupID: team.ID, Inactive: true}))(t); len(members) != 2 {
 		t.Errorf("%d members are deactivated, want 2", len(members))
