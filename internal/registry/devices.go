@@ -53,6 +53,24 @@ func (r *Registry) CreateDevice(ctx context.Context, actor access.Actor, d acces
 	return made.device, made.token, err
 }
 
+// EnterDevice enters a device without a token, which SetDeviceToken gives it when the phone is at hand. A user's active devices have different Android ids
+// (access.Invalid): a form that is sent twice enters one phone. (What phones register themselves follows the contract: phones.go.)
+func (r *Registry) EnterDevice(ctx context.Context, actor access.Actor, d access.Device) (access.Device, error) {
+	return changing(ctx, r, actor, fmt.Sprintf("enter a device of user %d", d.UserID), func(c *change) (access.Device, error) {
+		if d.AndroidDeviceID != "" {
+			same, err := c.Devices(store.DeviceFilter{UserID: d.UserID, AndroidDeviceID: d.AndroidDeviceID, Active: true, Limit: 1})
+			if err != nil {
+				return access.Device{}, err
+			}
+			if len(same) > 0 {
+				return access.Device{}, access.Invalid{{Field: "android_device_id", Code: access.CodeTaken}}
+			}
+		}
+		err := c.enterDevice(&d)
+		return d, err
+	})
+}
+
 // UpdateDevice changes name and android id of device d.ID. d.Version is the version seen, 0 = any.
 func (r *Registry) UpdateDevice(ctx context.Context, actor access.Actor, d access.Device) (access.Device, error) {
 	return changing(ctx, r, actor, fmt.Sprintf("change device %d", d.ID), func(c *change) (access.Device, error) { return c.updateDevice(d) })
@@ -135,18 +153,23 @@ func (r *Registry) DeleteDevice(ctx context.Context, actor access.Actor, id int6
 	})
 }
 
-// createDevice returns the device and its token.
-func (c *change) createDevice(d access.Device, token string) (access.Device, string, error) {
+// enterDevice makes a device without a token.
+func (c *change) enterDevice(d *access.Device) error {
 	if err := d.Validate(); err != nil {
-		return access.Device{}, "", err
+		return err
 	}
 	if _, err := c.User(d.UserID); err != nil {
-		return access.Device{}, "", refers(err, "user")
+		return refers(err, "user")
 	}
-	if err := c.InsertDevice(&d); err != nil {
-		return access.Device{}, "", err
+	if err := c.InsertDevice(d); err != nil {
+		return err
 	}
-	if err := c.Record(access.ObjectDevice, d.ID, access.ActionCreate, nil, deviceFields(d)); err != nil {
+	return c.Record(access.ObjectDevice, d.ID, access.ActionCreate, nil, deviceFields(*d))
+}
+
+// createDevice returns the device and its token.
+func (c *change) createDevice(d access.Device, token string) (access.Device, string, error) {
+	if err := c.enterDevice(&d); err != nil {
 		return access.Device{}, "", err
 	}
 	token, err := c.setDeviceToken(&d, token)

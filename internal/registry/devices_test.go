@@ -89,6 +89,28 @@ func TestRegisterFirstDevice(t *testing.T) {
 	})
 }
 
+// A phone that was entered at the desk gets its token when it registers, or from whoever has it at hand.
+func TestEnterDevice(t *testing.T) {
+	each(t, func(t *testing.T, d *desk) {
+		ctx := t.Context()
+		ann, bob := d.user("ann"), d.user("bob")
+		dev := must(d.EnterDevice(ctx, clerk, access.Device{UserID: ann.ID, Name: "Pixel", AndroidDeviceID: "a", Active: true}))(t)
+		if tokens := must(d.Tokens(ctx, registry.TokenFilter{DeviceID: dev.ID}))(t); len(tokens) != 0 || dev.ID == 0 {
+			t.Errorf("entered: %+v with %d tokens, want none", dev, len(tokens))
+		}
+		_, err := d.EnterDevice(ctx, clerk, access.Device{UserID: ann.ID, AndroidDeviceID: "a", Active: true})
+		wantInvalid(t, "entered again", err, "android_device_id", access.CodeTaken)
+		must(d.EnterDevice(ctx, clerk, access.Device{UserID: bob.ID, AndroidDeviceID: "a", Active: true}))(t)
+		got := must(d.RegisterDevice(ctx, app, d.token(ann, "ann-token"), registry.RegisterInput{AndroidDeviceID: new("a")}))(t)
+		if got.ID != dev.ID || len(got.Token) != 64 {
+			t.Errorf("registered: %+v, want device %d with a token", got, dev.ID)
+		}
+		must(d.SetDeviceActive(ctx, clerk, dev.ID, false))(t)
+		must(d.EnterDevice(ctx, clerk, access.Device{UserID: ann.ID, AndroidDeviceID: "a", Active: true}))(t)
+		d.follow("phones entered")
+	})
+}
+
 func TestRevokeChoosesTheDevice(t *testing.T) {
 	each(t, func(t *testing.T, d *desk) {
 		ctx := t.Context()

@@ -93,7 +93,11 @@ func TestPhoneFromEntryToDeletion(t *testing.T) {
 			}
 			tokenPage := b.post(form, "name", "Pixel", "android_device_id", "a-1").want(t, "enter", http.StatusSeeOther).location
 			device := strings.TrimSuffix(tokenPage, "token/")
-			ask := b.get(tokenPage).want(t, "ask for a token", http.StatusOK)
+			b.post(form, "name", "Pixel", "android_device_id", "a-1").want(t, "enter it twice", http.StatusUnprocessableEntity).has(t, "enter it twice", "ann has a phone with this Android id already")
+			if n := len(must(x.desk.DevicesOf(t.Context(), ann.ID))(t)); n != 1 {
+				t.Errorf("entered twice: %d phones, want 1", n)
+			}
+			ask := b.get(tokenPage).want(t, "ask for a token", http.StatusOK).lacks(t, "before there was a token", "present token")
 
 			// The token is in the answer to the form, once, and nowhere else.
 			shown := b.post(tokenPage, "seen", ask.seen(t)).want(t, "a new token", http.StatusOK)
@@ -113,6 +117,7 @@ func TestPhoneFromEntryToDeletion(t *testing.T) {
 				t.Errorf("the answer with the token was reloaded: %d, want 409 and the token as it was", again.status)
 			}
 			verify("after the reload", access.OK)
+			b.get(tokenPage).has(t, "when there is a token", "The present token "+token[:4])
 			for _, path := range []string{device, tokenPage, "/admin/devices/", "/admin/audit/", "/admin/audit/export/?format=ndjson"} {
 				if b.get(path).shows(token) {
 					t.Errorf("%s shows the token", path)

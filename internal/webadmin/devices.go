@@ -1,10 +1,12 @@
 package webadmin
 
 import (
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -201,7 +203,7 @@ func (a *Admin) newDevice(w http.ResponseWriter, r *http.Request) error {
 	return a.render(w, "device_form", v.newDeviceForm(access.Device{UserID: u.ID}, u))
 }
 
-// createDevice enters a phone. Its token is shown by the next page, which can be asked again: whoever reloads an answer must not enter a second phone.
+// createDevice enters a phone. Its token is made and shown by the next page, which can be asked again: whoever reloads an answer must not enter a second phone.
 func (a *Admin) createDevice(w http.ResponseWriter, r *http.Request) error {
 	v := visitOf(r)
 	if err := readForm(r); err != nil {
@@ -212,9 +214,12 @@ func (a *Admin) createDevice(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := v.newDeviceForm(access.Device{UserID: u.ID, Active: true}, u)
-	d, _, err := a.desk.CreateDevice(r.Context(), v.actor(), p.read(r), "")
+	d, err := a.desk.EnterDevice(r.Context(), v.actor(), p.read(r))
 	if err == nil {
 		return v.done(w, r, devicePath(d.ID)+"token/", "flash.device_created", v.deviceName(d), fullName(u))
+	}
+	if bad := (access.Invalid{}); errors.As(err, &bad) && slices.ContainsFunc(bad, func(e access.FieldError) bool { return e.Code == access.CodeTaken }) {
+		p.Android.Error = v.t("devices.android.taken", fullName(u))
 	}
 	return a.deviceFaults(w, v, p, err)
 }

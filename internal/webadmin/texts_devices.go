@@ -13,6 +13,7 @@ func deviceTexts() map[string]words {
 		"devices.owner":           {"Owner", "Владелец"},
 		"devices.android":         {"Android id", "Android id"},
 		"devices.android.hint":    {"If it is known. The app sends its own when it registers.", "Если известен. Приложение при регистрации пришлёт свой."},
+		"devices.android.taken":   {"%s has a phone with this Android id already, which is active.", "У владельца (%s) уже есть активный телефон с этим Android id."},
 		"devices.added":           {"Added", "Добавлен"},
 		"devices.state":           {"State", "Состояние"},
 		"devices.none":            {"No phones yet", "Телефонов пока нет"},
