@@ -43,11 +43,19 @@ func (a *Admin) letIn(w http.ResponseWriter, r *http.Request) error {
 	if _, err := a.desk.GrantPermission(r.Context(), v.actor(), p); err != nil {
 		return err
 	}
-	name, err := a.subjectName(r, p)
+	name, active, err := a.subjectName(r, p)
 	if err != nil {
 		return err
 	}
-	return v.done(w, r, backToGate(g.ID, sent(r, "who")), "flash.let_in", name, gateName(g))
+	return v.done(w, r, backToGate(g.ID, sent(r, "who")), letInTold(active), name, gateName(g))
+}
+
+// letInTold is the sentence about a permission that was given: to whoever is deactivated it gives nothing yet.
+func letInTold(active bool) string {
+	if active {
+		return "flash.let_in"
+	}
+	return "flash.let_in_inactive"
 }
 
 // backToGate is the page of a gate with its box as it was.
@@ -58,14 +66,14 @@ func backToGate(id int64, who string) string {
 	return gatePath(id) + "?" + url.Values{"who": {who}}.Encode()
 }
 
-// subjectName is whom a permission names.
-func (a *Admin) subjectName(r *http.Request, p access.Permission) (string, error) {
+// subjectName is whom a permission names, and whether they are active: groups always are.
+func (a *Admin) subjectName(r *http.Request, p access.Permission) (name string, active bool, err error) {
 	if p.GroupID != 0 {
 		g, err := a.desk.Group(r.Context(), p.GroupID)
-		return g.Name, err
+		return g.Name, true, err
 	}
 	u, err := a.desk.User(r.Context(), p.UserID)
-	return fullName(u), err
+	return fullName(u), u.Active, err
 }
 
 // heldPermission is the permission that the path names, with whom it lets through and which gate, and the page that it is changed on.
@@ -101,7 +109,7 @@ func (a *Admin) heldPermissionOf(r *http.Request) (p heldPermission, err error) 
 		return p, err
 	}
 	p.gate = gateName(g)
-	p.who, err = a.subjectName(r, p.Permission)
+	p.who, _, err = a.subjectName(r, p.Permission)
 	return p, err
 }
 

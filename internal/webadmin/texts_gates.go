@@ -71,6 +71,7 @@ func gateTexts() map[string]words {
 		"flash.gate_deleted":       {"%s is deleted.", "Удалено: %s."},
 		"flash.saved":              {"%s is saved.", "Сохранено: %s."},
 		"flash.let_in":             {"%s may pass %s from now on.", "Проход открыт: %s, %s."},
+		"flash.let_in_inactive":    {"%s may pass %s once the account is active again: it is deactivated.", "Разрешение добавлено: %s, %s. Учётная запись отключена: проход откроется, когда её включат."},
 		"flash.suspended":          {"Suspended: %s at %s.", "Приостановлено: %s, %s."},
 		"flash.resumed":            {"Resumed: %s at %s.", "Возобновлено: %s, %s."},
 		"flash.removed":            {"Removed: %s at %s.", "Убрано: %s, %s."},

@@ -106,6 +106,7 @@ func peopleTexts() map[string]words {
 		"user.gate.label":         {"Gate, by name, code or location", "Точка: название, код или место"},
 		"user.gate.none":          {"No gate matches “%s”", "По запросу «%s» точек нет"},
 		"user.nowhere":            {"Nowhere yet", "Пока никуда"},
+		"user.nowhere.inactive":   {"Activate the account first, or add it to a group already.", "Сначала включите учётную запись. В группу её можно добавить уже сейчас."},
 		"user.nowhere.hint":       {"Find a gate above and let them in, or add them to a group.", "Найдите точку выше и откройте проход или добавьте в группу."},
 		"user.groups.none":        {"In no group.", "Не состоит в группах."},
 		"user.join":               {"Add", "Добавить"},

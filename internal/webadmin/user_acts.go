@@ -105,15 +105,16 @@ func searched(box, text string) string {
 type holder struct {
 	userID, groupID int64
 	name, path      string
+	active          bool
 }
 
 func (a *Admin) holderOf(r *http.Request) (h holder, err error) {
 	if r.PathValue("user") != "" {
 		u, err := a.userOf(r)
-		return holder{userID: u.ID, name: fullName(u), path: userPath(u.ID)}, err
+		return holder{userID: u.ID, name: fullName(u), path: userPath(u.ID), active: u.Active}, err
 	}
 	g, err := a.groupOf(r)
-	return holder{groupID: g.ID, name: g.Name, path: groupPath(g.ID)}, err
+	return holder{groupID: g.ID, name: g.Name, path: groupPath(g.ID), active: true}, err
 }
 
 // openGate lets a person or a group through a gate.
@@ -137,7 +138,7 @@ func (a *Admin) openGate(w http.ResponseWriter, r *http.Request) error {
 	if _, err := a.desk.GrantPermission(r.Context(), v.actor(), access.Permission{GateID: g.ID, UserID: h.userID, GroupID: h.groupID}); err != nil {
 		return err
 	}
-	return v.done(w, r, h.path+searched("gate", sent(r, "text")), "flash.let_in", h.name, gateName(g))
+	return v.done(w, r, h.path+searched("gate", sent(r, "text")), letInTold(h.active), h.name, gateName(g))
 }
 
 // revokeToken ends one token of a person.

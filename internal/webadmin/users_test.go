@@ -86,6 +86,19 @@ func TestPersonFromCreationToErasure(t *testing.T) {
 	}
 }
 
+// Whoever is deactivated passes nowhere: no page says otherwise, or offers what would not help.
+func TestLetInWhoIsDeactivated(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	ann, g := x.user("ann"), x.gate("lab", "Lab")
+	b, page := x.as("manager"), userPath(ann.ID)
+	b.get(page).has(t, "active", "Find a gate above and let them in")
+	b.post(page+"deactivate/").want(t, "deactivate", http.StatusSeeOther)
+	b.get(page+"?gate=lab").lacks(t, "deactivated", "let them in", "Let them in").has(t, "deactivated", "Activate the account first", "the person is deactivated")
+	const told = "ann may pass Lab once the account is active again"
+	b.get(b.post(page+"permissions/add/", "gate", fmt.Sprint(g.ID)).location).has(t, "from an older page", told).lacks(t, "from an older page", "from now on")
+	b.get(b.post(gatePath(g.ID)+"permissions/add/", "subject", fmt.Sprintf("user:%d", ann.ID)).location).has(t, "from an older page of the gate", told).lacks(t, "from an older page of the gate", "from now on")
+}
+
 // A manager cannot make anybody more than they are, nor get at an owner's account, whatever is sent.
 func TestManagersDoNotRaiseThemselves(t *testing.T) {
 	x := newSite(t, store.SQLite, nil)
