@@ -40,7 +40,7 @@ type Overview struct {
 	Today   time.Time // when today began
 	Day     Sum
 	Week    Sum           // the seven days that end with today
-	People  int64         // users who were let in today
+	People  int64         // users who were let in today; -1 = not known, since the site's zone was changed
 	Hours   []Hour        // of today, each from midnight to the present one; days of 23 or 25 hours have as many
 	Denials []ReasonCount // of the week, the most frequent first
 	Recent  []GateSeen    // the gates with the newest decisions, newest first; at most gates of them
@@ -54,8 +54,12 @@ func (r *Registry) Overview(ctx context.Context, gates int) (Overview, error) {
 		if o, err = r.day(tx, 0, now); err != nil {
 			return o, err
 		}
-		if o.People, err = tx.PeopleOn(o.Today); err != nil {
+		people, known, err := tx.PeopleOn(o.Today, o.Zone)
+		if err != nil {
 			return o, err
+		}
+		if o.People = people; !known {
+			o.People = -1
 		}
 		if o.Recent, err = tx.SilentGates(true, gates); err != nil {
 			return o, err

@@ -75,6 +75,13 @@ func TestOverview(t *testing.T) {
 		if h.Engine != d.db.Engine || h.Bytes < 10_000 || !h.NewestEvent.Equal(time.UnixMicro(d.micros.Load())) || h.NewestEvent.Sub(h.OldestEvent) != 48*time.Hour || !h.Uncounted.IsZero() || h.CountedAt.IsZero() || !h.LastBackup.At.IsZero() {
 			t.Errorf("health: %+v", h)
 		}
+		// Passes are counted by the hour, people by the day: those of another zone's day are not those of today.
+		site = must(d.Site(ctx))(t)
+		site.Zone = "Europe/Berlin"
+		must(d.UpdateSite(ctx, clerk, site))(t)
+		if o := must(d.Overview(ctx, 5))(t); o.Day.Allowed != 2 || o.People != -1 {
+			t.Errorf("in another zone: %+v and %d people, want 2 let in and nobody knows how many", o.Day, o.People)
+		}
 		x.ask("hall", "ann-token-1")
 		if h := must(d.Health(ctx))(t); h.Uncounted.IsZero() || h.Uncounted.After(time.UnixMicro(d.micros.Load())) {
 			t.Errorf("an event waits to be counted, and health says %v", h.Uncounted)

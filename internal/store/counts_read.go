@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -44,16 +43,26 @@ func (tx *Tx) HourCounts(gateID int64, from, to time.Time) ([]HourCount, error) 
 	return list, nil
 }
 
-// PeopleOn is how many people were let in on the day that begins at an instant (DayOf).
-func (tx *Tx) PeopleOn(day time.Time) (n int64, err error) {
-	err = tx.queryRow(`SELECT people FROM people_day WHERE day = $1`, micros(day)).Scan(&n)
-	if errors.Is(err, access.ErrNotFound) {
-		return 0, nil
-	}
+// PeopleOn is how many people were let in on the day of a zone that begins at an instant (DayOf). It is not known when days that are counted overlap this
+// one: those of the zone that the site had until lately.
+func (tx *Tx) PeopleOn(day time.Time, zone *time.Location) (n int64, known bool, err error) {
+	known = true
+	yesterday, tomorrow := DayOf(day.Add(-12*time.Hour), zone), DayOf(day.Add(36*time.Hour), zone)
+	err = tx.each(`SELECT day, people FROM people_day WHERE day > $1 AND day < $2`, []any{micros(yesterday), micros(tomorrow)}, func(row scanner) error {
+		var of time.Time
+		var people int64
+		err := row.Scan(asTime(&of), &people)
+		if of.Equal(day) {
+			n = people
+		} else {
+			known = false
+		}
+		return err
+	})
 	if err != nil {
-		return 0, fmt.Errorf("read how many people were let in: %w", err)
+		return 0, false, fmt.Errorf("read how many people were let in: %w", err)
 	}
-	return n, nil
+	return n, known, nil
 }
 
 // GatesSeen returns the last decisions at gates, by gate. Gates without any are missing.

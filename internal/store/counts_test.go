@@ -40,7 +40,7 @@ func counts(t *testing.T, s *store.Store, gates []int64, days []time.Time) (line
 			}
 		}
 		for _, d := range days {
-			n, err := tx.PeopleOn(d)
+			n, _, err := tx.PeopleOn(d, d.Location())
 			if err != nil {
 				return err
 			}

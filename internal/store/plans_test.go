@@ -88,7 +88,7 @@ func TestNoPageScans(t *testing.T) {
 					_, err := tx.HourCounts(9, time.UnixMicro(10), time.UnixMicro(40))
 					return err
 				},
-				"people":        func(tx *store.Tx) error { _, err := tx.PeopleOn(tx.Now); return err },
+				"people":        func(tx *store.Tx) error { _, _, err := tx.PeopleOn(tx.Now, time.UTC); return err },
 				"gates seen":    func(tx *store.Tx) error { _, err := tx.GatesSeen(many[:50]); return err },
 				"members among": func(tx *store.Tx) error { _, err := tx.MembersAmong(3, many); return err },
 				"owners":        func(tx *store.Tx) error { _, err := tx.ActiveOwners(); return err },
