@@ -51,7 +51,7 @@ func (c crowd) fill(ctx context.Context, path string) (err error) {
 					return err
 				}
 			}
-			return tx.Record(access.ObjectSite, 1, "change", nil, nil)
+			return tx.Record(access.ObjectSite, 1, access.ActionChange, nil, nil)
 		})
 		if err != nil {
 			return fmt.Errorf("fill %s %d..%d: %w", what, from, to, err)
@@ -167,7 +167,7 @@ func snapshotMain() error {
 			if err := tx.UpdatePermission(&p); err != nil {
 				return err
 			}
-			return tx.Record(access.ObjectPermission, p.ID, "change", nil, nil)
+			return tx.Record(access.ObjectPermission, p.ID, access.ActionChange, nil, nil)
 		})
 		if err != nil {
 			return err

@@ -226,8 +226,8 @@ func TestBulkIsPreviewed(t *testing.T) {
 	}
 	done := b.post("/admin/users/bulk/", "action", "join", "group", fmt.Sprint(team.ID), "id", fmt.Sprint(ann.ID), "id", fmt.Sprint(cat.ID)).want(t, "apply", http.StatusSeeOther)
 	b.get(done.location).has(t, "done", "Changed: 2 of 2.", `class="notice good"`)
-	again := b.post("/admin/users/bulk/", "action", "join", "group", fmt.Sprint(team.ID), "id", fmt.Sprint(ann.ID))
-	b.get(again.location).has(t, "nothing to do", "Changed: 0 of 1.", `class="notice bad"`)
+	idle := b.post("/admin/users/bulk/", "action", "join", "group", fmt.Sprint(team.ID), "id", fmt.Sprint(ann.ID))
+	b.get(idle.location).has(t, "nothing to do", "Changed: 0 of 1.", `class="notice bad"`)
 	b.post("/admin/users/bulk/", "action", "deactivate", "id", fmt.Sprint(ann.ID), "id", fmt.Sprint(cat.ID)).want(t, "deactivate", http.StatusSeeOther)
 	if members := must(x.desk.Users(t.Context(), registry.UserFilter{GroupID: team.ID, Inactive: true}))(t); len(members) != 2 {
 		t.Errorf("%d members are deactivated, want 2", len(members))
