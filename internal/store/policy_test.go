@@ -375,7 +375,8 @@ func TestLoadPolicyByTwo(t *testing.T) {
 		}
 		for range 20 { // more often than there are connections
 			ctx, cancel := context.WithCancel(t.Context())
-			if _, err := load(ctx, cancel); !errors.Is(err, context.Canceled) {
+			// database/sql may have ended the transaction by then, and says no more than that.
+			if _, err := load(ctx, cancel); !errors.Is(err, context.Canceled) && !errors.Is(err, access.ErrUnavailable) {
 				t.Fatalf("LoadPolicy for somebody who has gone: %v", err)
 			}
 		}
