@@ -169,7 +169,7 @@ func (v *visit) auditRow(c access.Change, named registry.Objects) auditRow {
 		case f.HadBefore && !f.HasAfter && len(c.After) > 0:
 			after, f.HadBefore, f.HasAfter = before, false, true
 		}
-		f.Before, f.After = v.auditValue(c, name, before, named), v.auditValue(c, name, after, named)
+		f.Before, f.After = v.auditValue(name, before, named), v.auditValue(name, after, named)
 		row.Fields = append(row.Fields, f)
 	}
 	return row
@@ -189,7 +189,10 @@ func inTitle(c access.Change, name string) bool {
 }
 
 // auditValue is a value of the audit as people read it.
-func (v *visit) auditValue(c access.Change, name, value string, named registry.Objects) string {
+func (v *visit) auditValue(name, value string, named registry.Objects) string {
+	if value == "" {
+		return "—"
+	}
 	id, _ := strconv.ParseInt(value, 10, 64)
 	switch name {
 	case "user_id":
@@ -210,6 +213,10 @@ func (v *visit) auditValue(c access.Change, name, value string, named registry.O
 		}
 	case "role":
 		return v.word("role.", value)
+	case "language":
+		if text := languageName(value); text != "" {
+			return text
+		}
 	case "kind":
 		return v.word("credential.", value)
 	case "state":
@@ -238,8 +245,6 @@ func (v *visit) auditValue(c access.Change, name, value string, named registry.O
 		return v.t("value.yes")
 	case value == "false":
 		return v.t("value.no")
-	case value == "":
-		return "—"
 	}
 	return value
 }

@@ -14,6 +14,7 @@ import (
 
 // conflict is what somebody else changed while a form was open.
 type conflict struct {
+	Mine    bool // it was the visitor, in another window
 	Who     string
 	When    moment
 	Changes []conflictLine
@@ -22,7 +23,7 @@ type conflict struct {
 // conflictLine is one field that the other one changed.
 type conflictLine struct {
 	Label string
-	Was   string // when the form was made; "" = empty
+	Was   string // when the form was made
 	Now   string
 }
 
@@ -38,7 +39,11 @@ func (a *Admin) whatChanged(ctx context.Context, v *visit, object string, id, se
 	if err != nil {
 		return nil, err
 	}
-	c := &conflict{}
+	named, err := a.desk.ObjectsOfChanges(ctx, lines)
+	if err != nil {
+		return nil, err
+	}
+	c := &conflict{Mine: true}
 	was, is := map[string]string{}, map[string]string{}
 	for _, l := range lines { // newest first: the first value after is the present one, the last value before is the one that was seen
 		if l.Mark.Version <= seen {
@@ -47,6 +52,7 @@ func (a *Admin) whatChanged(ctx context.Context, v *visit, object string, id, se
 		if c.Who == "" {
 			c.Who, c.When = l.Actor.Label, v.moment(l.At)
 		}
+		c.Mine = c.Mine && l.Actor.UserID == v.user.ID
 		for name := range both(l.Before, l.After) {
 			if _, known := is[name]; !known {
 				is[name] = l.After[name]
@@ -56,7 +62,7 @@ func (a *Admin) whatChanged(ctx context.Context, v *visit, object string, id, se
 	}
 	for _, f := range fields {
 		if now, changed := is[f.Name]; changed && now != was[f.Name] {
-			c.Changes = append(c.Changes, conflictLine{Label: f.Label, Was: was[f.Name], Now: now})
+			c.Changes = append(c.Changes, conflictLine{Label: f.Label, Was: v.auditValue(f.Name, was[f.Name], named), Now: v.auditValue(f.Name, now, named)})
 		}
 	}
 	return c, nil

@@ -70,7 +70,10 @@ func TestTwoEditors(t *testing.T) {
 	x := newSite(t, store.SQLite, nil)
 	g := must(x.desk.CreateGate(t.Context(), setup, access.Gate{Code: "front", Name: "Front", Location: "Hall"}))(t)
 	path := gatePath(g.ID) + "edit/"
-	first, second := x.as("owner"), x.as("owner")
+	if err := x.desk.GrantRole(t.Context(), setup, must(x.desk.UserByName(t.Context(), "manager"))(t).ID, access.Owner, 0); err != nil {
+		t.Fatal(err)
+	}
+	first, second := x.as("owner"), x.as("manager")
 	seen := second.get(path).version(t)
 	first.post(path, "version", first.get(path).version(t), "code", "front", "name", "North", "location", "Hall").want(t, "the first", http.StatusSeeOther)
 	told := second.post(path, "version", seen, "code", "front", "name", "South", "location", "Yard").want(t, "the second", http.StatusConflict)
@@ -83,6 +86,8 @@ func TestTwoEditors(t *testing.T) {
 		t.Errorf("the first one's change is gone: %q", now.Name)
 	}
 	second.post(path, "version", told.version(t), "code", "front", "name", "South", "location", "Yard").want(t, "all the same", http.StatusSeeOther)
+	second.post(path, "version", told.version(t), "code", "front", "name", "East").want(t, "an older window of the same person", http.StatusConflict).
+		has(t, "an older window of the same person", "You changed this in another window", "Location: was “Hall”, is now “Yard”").lacks(t, "an older window of the same person", "Somebody else", "Changed by")
 	if now := must(x.desk.Gate(t.Context(), g.ID))(t); now.Name != "South" || now.Location != "Yard" {
 		t.Errorf("saved after having been told: %+v", now)
 	}

@@ -46,6 +46,11 @@ func negotiate(headers []string, fallback language) language {
 	return chosen
 }
 
+// languageName is what a language calls itself; "" for one that the pages do not speak.
+func languageName(code string) string {
+	return map[string]string{"en": "English", "ru": "Русский"}[code]
+}
+
 // say is a text of the catalogue with its %s and %d filled in.
 func say(l language, key string, args ...any) string {
 	w, ok := catalogue()[key]

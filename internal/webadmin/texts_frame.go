@@ -32,6 +32,7 @@ func frameTexts() map[string]words {
 		"form.refilled":    {"What you had entered is back in the form, except passwords. It is not saved yet.", "Введённое снова в форме, кроме паролей. Оно ещё не сохранено."},
 
 		"conflict.title":  {"Somebody else changed this while you were editing", "Пока вы редактировали, запись изменили"},
+		"conflict.mine":   {"You changed this in another window while you were editing here", "Пока вы редактировали здесь, вы изменили запись в другом окне"},
 		"conflict.by":     {"Changed by %s.", "Кто изменил: %s."},
 		"conflict.field":  {"%s: was “%s”, is now “%s”", "%s: было «%s», стало «%s»"},
 		"conflict.none":   {"None of the fields below is affected.", "Полей ниже это не касается."},

@@ -106,7 +106,7 @@ func (p *userForm) choose() {
 			f.Choices = append(f.Choices, option{pairs[i], pairs[i+1], pairs[i] == f.Value})
 		}
 	}
-	pick(&p.Language, "", p.t("users.language.any"), "en", "English", "ru", "Русский")
+	pick(&p.Language, "", p.t("users.language.any"), "en", languageName("en"), "ru", languageName("ru"))
 	pick(&p.Role, "", p.t("users.role.none"), "viewer", p.t("users.role.viewer"), "manager", p.t("users.role.manager"), "owner", p.t("users.role.owner"))
 	if p.User.ID == 0 {
 		for i := range p.Group.Choices {
@@ -261,6 +261,7 @@ func (a *Admin) updateUser(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		p.Conflict.Mine = p.Conflict.Mine && role.Mine
 		if p.Conflict.Changes = append(p.Conflict.Changes, role.Changes...); p.Conflict.Who == "" {
 			p.Conflict.Who, p.Conflict.When = role.Who, role.When
 		}

@@ -58,7 +58,7 @@ func TestPersonFromCreationToErasure(t *testing.T) {
 			ann.LastName = "Bee"
 			must(x.desk.UpdateUser(t.Context(), setup, ann))(t)
 			told := b.post(made.location+"edit/", "version", seen, "username", "ann", "last_name", "Sea", "role", "viewer").want(t, "an older version", http.StatusConflict).
-				has(t, "an older version", "Last name: was “”, is now “Bee”", `value="Sea"`)
+				has(t, "an older version", "Last name: was “—”, is now “Bee”", `value="Sea"`)
 			b.post(made.location+"edit/", "version", told.version(t), "username", "anna", "last_name", "Sea", "role", "").want(t, "all the same", http.StatusSeeOther)
 			if now := must(x.desk.User(t.Context(), ann.ID))(t); now.Username != "anna" || now.LastName != "Sea" || now.Role() != access.None || !now.Active {
 				t.Errorf("after the change: %+v", now)
@@ -144,7 +144,9 @@ func TestTwoEditorsOfARole(t *testing.T) {
 	if err := x.desk.GrantRole(t.Context(), setup, ann.ID, access.Manager, 0); err != nil {
 		t.Fatal(err)
 	}
-	b.post(path, "version", seen, "username", "ann", "last_name", "Bee", "role", "").want(t, "an older form", http.StatusConflict).has(t, "an older form", "Role: was “”, is now “manager”")
+	b.post(path, "version", seen, "username", "ann", "last_name", "Bee", "role", "").want(t, "an older form", http.StatusConflict).has(t, "an older form", "Role: was “—”, is now “Manager”")
+	must(x.desk.UpdateUser(t.Context(), setup, access.User{ID: ann.ID, Username: "ann", Language: "ru", Active: true, Staff: true}))(t)
+	b.post(path, "version", seen, "username", "ann").want(t, "an older form", http.StatusConflict).has(t, "an older form", "Language: was “—”, is now “Русский”", "is now “yes”")
 	if now := must(x.desk.User(t.Context(), ann.ID))(t); now.Role() != access.Manager {
 		t.Errorf("the role given meanwhile is gone: %q", now.Role())
 	}
