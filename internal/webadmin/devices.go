@@ -48,7 +48,7 @@ func (a *Admin) deviceList(w http.ResponseWriter, r *http.Request) error {
 		}
 		text := v.t("devices.all")
 		if s != "" {
-			text = v.t("device." + s)
+			text = v.t("devices.only." + s)
 		}
 		p.States = append(p.States, option{Value: "/admin/devices/?" + to.Encode(), Text: text, Chosen: s == p.State})
 	}

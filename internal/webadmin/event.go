@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/registry"
@@ -183,9 +184,17 @@ func (v *visit) eventFacts(e access.Event, named registry.Objects) []fact {
 	add("event.policy", idText(e.PolicyVersion), true)
 	add("event.batch", idText(e.WriterID)+" · "+idText(e.Seq), true)
 	if took := e.RecordedAt.Sub(e.At); !e.RecordedAt.IsZero() && took >= 0 {
-		add("event.recorded", v.t("event.recorded.after", took.Round(10_000).String()), false)
+		add("event.recorded", v.t("event.recorded.after", v.took(took)), false)
 	}
 	return facts
+}
+
+// took is how long something took, to the hundredth.
+func (v *visit) took(d time.Duration) string {
+	if d < time.Second {
+		return v.decimal(float64(d)/float64(time.Millisecond), 2) + " " + v.t("time.ms")
+	}
+	return v.t("time.seconds", v.decimal(d.Seconds(), 2))
 }
 
 // decideAgain asks what would be decided now. nil when nobody can tell: an unknown token, or a gate that is not there.

@@ -84,6 +84,26 @@ func TestDaysOfEvents(t *testing.T) {
 	}
 }
 
+func TestNumbersWithTheirWords(t *testing.T) {
+	for _, x := range []struct {
+		lang language
+		took time.Duration
+		n    int64
+		want [2]string
+	}{
+		{english, 1239 * time.Microsecond, 1, [2]string{"1.24 ms", "person"}},
+		{english, 2500 * time.Millisecond, 0, [2]string{"2.50 s", "people"}},
+		{russian, 1239 * time.Microsecond, 21, [2]string{"1,24 мс", "человек"}},
+		{russian, 0, 3, [2]string{"0,00 мс", "человека"}},
+	} {
+		v := &visit{lang: x.lang}
+		page := &overviewPage{frame: frame{visit: v}}
+		if got := [2]string{v.took(x.took), page.Word("day.people", x.n)}; got != x.want {
+			t.Errorf("%s, %v and %d: %q, want %q", x.lang, x.took, x.n, got, x.want)
+		}
+	}
+}
+
 // A day ends where the next one begins, also when clocks are put forward at midnight.
 func TestDaysOfAFilter(t *testing.T) {
 	for _, x := range []struct {

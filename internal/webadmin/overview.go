@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
@@ -319,3 +320,9 @@ func (v *visit) decimal(n float64, precision int) string {
 
 // Num writes a count of the sums, which are int64, as a page does.
 func (p *overviewPage) Num(n int64) string { return number(p.lang, int(n)) }
+
+// Word is the form of a text that goes with a number which stands apart from it.
+func (p *overviewPage) Word(key string, n int64) string {
+	forms := strings.Split(say(p.lang, key), "|")
+	return forms[pluralForm(p.lang, int(n))]
+}

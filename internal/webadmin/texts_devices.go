@@ -7,7 +7,9 @@ func deviceTexts() map[string]words {
 		"device.active":  {"active", "активен"},
 		"device.revoked": {"revoked", "отключён"},
 
-		"devices.all":             {"all", "все"},
+		"devices.all":             {"All", "Все"},
+		"devices.only.active":     {"Active", "Действующие"},
+		"devices.only.revoked":    {"Revoked", "Отключённые"},
 		"devices.search":          {"Find by owner, name or Android id", "Владелец, название или Android id"},
 		"devices.device":          {"Device", "Телефон"},
 		"devices.owner":           {"Owner", "Владелец"},

@@ -72,6 +72,8 @@ func dynamicTexts() map[string][]string {
 	all["state."] = []string{"active", "inactive", "revoked"}
 	all["ended."] = []string{"admin", "deleted", "device", "idle", "lost", "password", "rotated"}
 	all["field."] = auditFields()
+	all["day."] = []string{"passed", "refused", "people"}
+	all["devices.only."] = []string{"active", "revoked"}
 	return all
 }
 
