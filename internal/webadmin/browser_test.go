@@ -19,6 +19,9 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/openway-access/openway/internal/access"
+	"github.com/openway-access/openway/internal/gatekeeper"
+	"github.com/openway-access/openway/internal/registry"
 	"github.com/openway-access/openway/internal/store"
 )
 
@@ -311,6 +314,46 @@ func TestPagesInChromium(t *testing.T) {
 		}
 	}
 }
+
+// The longest names there may be, without a place to break, make no page wider than the screen of a phone.
+func TestLongestNamesInChromium(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	ctx, long := t.Context(), strings.Repeat("w", 128)
+	ann := must(x.desk.CreateUser(ctx, setup, access.User{Username: long, FirstName: long, LastName: long, Email: long[:64] + "@example.org", Active: true}, registry.Password{}))(t)
+	named := x.user(long[:58]) // shown by the user name alone
+	team, gate := x.group(long[:64]), x.gate(long[:64], long)
+	if err := x.desk.AddMember(ctx, setup, team.ID, ann.ID); err != nil {
+		t.Fatal(err)
+	}
+	x.grant(access.Permission{GateID: gate.ID, GroupID: team.ID})
+	x.grant(access.Permission{GateID: gate.ID, UserID: ann.ID})
+	phone := x.device(ann, long[:100])
+	must(x.desk.AddToken(ctx, setup, ann.ID, "a token of Ann's", long))(t)
+	for _, code := range []string{gate.Code, "nowhere" + long[:50]} {
+		x.keeper.Verify(ctx, gatekeeper.Request{Gate: code, Token: "a token of Ann's"})
+	}
+	x.keeper.Verify(ctx, gatekeeper.Request{Gate: "nowhere" + long[:50], Token: "a token of Ann's"})
+	w := openTab(t, openChromium(t))
+	w.keep(t, x, x.as("owner"))
+	w.run(t, chromedp.EmulateViewport(360, 900))
+	user, group, device := userPath(ann.ID), groupPath(team.ID), devicePath(phone.ID)
+	for _, path := range []string{
+		"/admin/", "/admin/events/", "/admin/gates/", "/admin/users/", "/admin/groups/", "/admin/devices/", "/admin/audit/", "/admin/access/", "/admin/search/?q=w",
+		user, user + "?gate=w", user + "refusals/", user + "edit/", user + "delete/", userPath(named.ID), group, group + "?who=w&gate=w", group + "delete/",
+		gatePath(gate.ID), gatePath(gate.ID) + "?who=w", gatePath(gate.ID) + "delete/", accessPath("group", team.ID), accessPath("gate", gate.ID),
+		fmt.Sprintf("/admin/users/bulk/?action=deactivate&id=%d&id=%d", ann.ID, named.ID), "/admin/devices/new/?who=w", device, device + "lost/", device + "token/", device + "bind/?who=w",
+		device + "delete/", eventPath(1), "/admin/events/?gate=" + gate.Code + "&user=" + long,
+	} {
+		w.run(t, chromedp.Navigate(x.url+path))
+		if wide := ask(t, w, chromedp.Evaluate[string](widest)); wide != "" {
+			t.Errorf("%s is wider than the screen: %s", path, wide)
+		}
+	}
+}
+
+// widest names what is wider than the screen, and lies in nothing that scrolls by itself; "" = nothing is.
+const widest = `document.documentElement.scrollWidth <= innerWidth && innerWidth === 360 ? "" : innerWidth + " px, " + [...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > 360)
+	.slice(-3).map(e => e.outerHTML.slice(0, 90)).join(" | ")`
 
 // axe has axe-core look at the page.
 func (w *window) axe(t *testing.T, name, source, rules string) {
