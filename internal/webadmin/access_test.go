@@ -227,6 +227,34 @@ func TestMatrixInChromium(t *testing.T) {
 	}
 }
 
+// A menu closes when the focus leaves it, and a form that was not answered can be sent again.
+func TestKeyboardInChromium(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	w := openTab(t, openChromium(t))
+	w.keep(t, x, x.as("owner"))
+	w.run(t, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(x.url+"/admin/gates/new/"), evaluate(`document.querySelector(".me").focus()`), chromedp.KeyEvent(" "))
+	for range 6 { // its items, and out
+		w.run(t, chromedp.KeyEvent(kb.Tab))
+	}
+	if still := ask(t, w, chromedp.Evaluate[bool](`document.querySelector(".top .menu").open`)); still {
+		t.Error("the menu stays open when the focus has left it")
+	}
+	again := ask(t, w, chromedp.Evaluate[[]bool](`(() => {
+		const form = document.querySelector("form.form"), real = Date.now;
+		const press = () => {
+			const e = new SubmitEvent("submit", { bubbles: true, cancelable: true });
+			form.dispatchEvent(e);
+			return !e.defaultPrevented;
+		};
+		const sent = [press(), press()];
+		Date.now = () => real() + 6000;
+		return [...sent, press()];
+	})()`))
+	if want := []bool{true, false, true}; !slices.Equal(again, want) {
+		t.Errorf("pressed, pressed again, and again seconds later: sent %v, want %v", again, want)
+	}
+}
+
 // Of a matrix that is scrolled the cell with the focus is seen, and nothing lies over the corner.
 func TestMatrixScrolledInChromium(t *testing.T) {
 	const n = 30

@@ -1,11 +1,15 @@
 // What the pages do beyond plain HTML. Everything works without it.
 "use strict";
 
-// A menu closes when something else is clicked, or by Escape, which gives the focus back.
+// A menu closes when something else is clicked, when the focus leaves it, or by Escape, which gives the focus back.
 document.addEventListener("click", (e) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     if (!menu.contains(e.target)) menu.open = false;
   }
+});
+document.addEventListener("focusout", (e) => {
+  const menu = e.target.closest("details.menu[open]");
+  if (menu && e.relatedTarget && !menu.contains(e.relatedTarget)) menu.open = false;
 });
 document.addEventListener("keydown", (e) => {
   if (e.key === "Escape") {
@@ -26,15 +30,15 @@ document.addEventListener("keydown", (e) => {
   }
 });
 
-// A form is sent once, however often its button is pressed.
+// A form is sent once, however often its button is pressed; seconds later it may be sent again, as the browser may have been stopped.
 document.addEventListener("submit", (e) => {
   const form = e.target;
   if (form.method !== "post") return;
-  if (form.dataset.sent) {
+  if (Date.now() - form.dataset.sent < 5000) {
     e.preventDefault();
     return;
   }
-  form.dataset.sent = "1";
+  form.dataset.sent = Date.now();
 });
 window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
