@@ -6,10 +6,23 @@ import (
 	"unicode/utf8"
 )
 
-// text checks a text field: valid UTF-8 without NUL or control characters, no outer white space, shortest..longest characters
+// Misleads reports whether a character has no place in a name: control characters, and those that turn the text after them round, so that one name is read as
+// another.
+func Misleads(r rune) bool {
+	return unicode.IsControl(r) || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+}
+
+// Shows reports whether there is anything to be seen of a text.
+func Shows(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsGraphic(r) && !unicode.IsSpace(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
+	})
+}
+
+// text checks a text field: valid UTF-8 without NUL or characters that mislead, not all of it invisible, no outer white space, shortest..longest characters
 // (code points). It reports whether the field is good.
 func text(bad *Invalid, field, s string, shortest, longest int) bool {
-	if strings.IndexByte(s, 0) < 0 && strings.ContainsFunc(s, unicode.IsControl) {
+	if strings.IndexByte(s, 0) < 0 && (strings.ContainsFunc(s, Misleads) || strings.TrimSpace(s) != "" && !Shows(s)) {
 		bad.Add(field, CodeCharacters)
 		return false
 	}

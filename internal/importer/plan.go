@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/openway-access/openway/internal/access"
@@ -332,16 +331,16 @@ func (u unique) take(p *plan, who string, id int64, name string) bool {
 	return true
 }
 
-// text is a text as we keep it: without control characters and outer spaces, and not too long.
+// text is a text as we keep it: without characters that mislead and outer spaces, and not too long; none where nothing of it could be seen.
 func (p *plan) text(who, what, s string, longest int) string {
-	is := s
-	if strings.ContainsFunc(is, unicode.IsControl) {
-		is = strings.Map(func(r rune) rune {
-			if unicode.IsControl(r) {
-				return ' '
-			}
-			return r
-		}, is)
+	is := strings.Map(func(r rune) rune {
+		if access.Misleads(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if !access.Shows(is) {
+		is = ""
 	}
 	if is = cut(strings.TrimSpace(is), longest); is != s {
 		p.cleaned(who, what, s)

@@ -112,7 +112,7 @@ func TestConflicts(t *testing.T) {
 	users, gates, groups := d.Rows("auth_user"), d.Rows("access_accesspoint"), d.Rows("auth_group")
 	users[6][4], users[7][4] = " alice", "a\nb"
 	gates[8][1], gates[9][1] = " gate-01", "   "
-	groups[3][1] = "USER "
+	groups[2][1], groups[3][1] = "\u200b", "USER "
 	d.Set("auth_user", users...)
 	d.Set("access_accesspoint", gates...)
 	d.Set("auth_group", groups...)
@@ -120,6 +120,7 @@ func TestConflicts(t *testing.T) {
 	want := []string{
 		`user 7 (" alice"): without its outer spaces it has the user name of 3: rename or delete one of the two in Django`,
 		`user 8 ("a\nb"): the user name "a\nb" contains characters that are not allowed; change it in Django`,
+		`group 3 ("\u200b"): the name "\u200b" contains characters that are not allowed; change it in Django`,
 		`group 4 ("USER "): without its outer spaces it has the name of 1: rename or delete one of the two in Django`,
 		`gate 9 (" gate-01"): without its outer spaces it has the code of 1: rename or delete one of the two in Django`,
 		`gate 10 ("   "): the code "" may not be blank; change it in Django`,

@@ -195,7 +195,7 @@ func (c *change) writeDevice(was, is access.Device) (access.Device, error) {
 	if is == was {
 		return was, nil
 	}
-	if err := is.Validate(); err != nil {
+	if err := unlessKept(is.Validate(), deviceFields(was), deviceFields(is)); err != nil {
 		return access.Device{}, err
 	}
 	if err := c.UpdateDevice(&is); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/registry"
+	"github.com/openway-access/openway/internal/store"
 )
 
 // TestRegisterChoosesTheDevice reads as the contract's rules do. Each user has: an old active phone "a", a new active one "b", the
@@ -196,6 +197,50 @@ func TestLostPhone(t *testing.T) {
 				t.Errorf("a credential of the lost phone still counts: %+v", c)
 			}
 		}
+	})
+}
+
+// Names that were entered when more was allowed do not keep a phone or a person from being shut out; they cannot be entered anew.
+func TestShutOutWhoeverHasAnOldName(t *testing.T) {
+	each(t, func(t *testing.T, d *desk) {
+		ctx := t.Context()
+		const old, worse = "Pixel\u202e9", "\u200b"
+		u := access.User{Username: old, Active: true}
+		phone := access.Device{Name: old, Active: true}
+		g := access.Gate{Code: "hall", Name: old}
+		if _, _, err := d.s.Change(ctx, clerk, func(tx *store.Tx) error {
+			if err := tx.InsertUser(&u, "!"); err != nil {
+				return err
+			}
+			if err := tx.InsertGate(&g); err != nil {
+				return err
+			}
+			phone.UserID = u.ID
+			if err := tx.InsertDevice(&phone); err != nil {
+				return err
+			}
+			return tx.Record(access.ObjectUser, u.ID, "create", nil, access.Fields{"username": old})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if lost, err := d.LostDevice(ctx, clerk, phone.ID, true); err != nil || lost.Device.Active {
+			t.Errorf("lost: %+v, %v", lost, err)
+		}
+		if now, err := d.SetUserActive(ctx, clerk, u.ID, false); err != nil || now.Active || now.Username != old {
+			t.Errorf("deactivated: %+v, %v", now, err)
+		}
+		g.Version, g.Location = 0, "Cellar"
+		if now, err := d.UpdateGate(ctx, clerk, g); err != nil || now.Location != "Cellar" || now.Name != old {
+			t.Errorf("moved: %+v, %v", now, err)
+		}
+		g.Name = worse
+		_, err := d.UpdateGate(ctx, clerk, g)
+		wantInvalid(t, "renamed", err, "name", access.CodeCharacters)
+		u.Username, u.Version = worse, 0
+		_, err = d.UpdateUser(ctx, clerk, u)
+		wantInvalid(t, "renamed", err, "username", access.CodeCharacters)
+		_, err = d.UpdateDevice(ctx, clerk, access.Device{ID: phone.ID, Name: worse})
+		wantInvalid(t, "renamed", err, "name", access.CodeCharacters)
 	})
 }
 

@@ -62,10 +62,10 @@ func (c *change) createGate(g access.Gate) (access.Gate, error) {
 }
 
 func (c *change) updateGate(g access.Gate) (access.Gate, error) {
-	if err := g.Validate(); err != nil {
-		return access.Gate{}, err
-	}
 	old, err := c.Gate(g.ID)
+	if err == nil {
+		err = unlessKept(g.Validate(), gateFields(old), gateFields(g))
+	}
 	if err != nil {
 		return access.Gate{}, err
 	}

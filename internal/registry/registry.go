@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/openway-access/openway/internal/access"
@@ -144,6 +145,18 @@ func reading[T any](ctx context.Context, r *Registry, fn func(*store.Tx) (T, err
 		return err
 	})
 	return found, err
+}
+
+// unlessKept drops what is wrong with fields that stay as they were: what was entered under laxer rules must not keep anybody from being shut out.
+func unlessKept(err error, was, is access.Fields) error {
+	var bad access.Invalid
+	if !errors.As(err, &bad) {
+		return err
+	}
+	return slices.DeleteFunc(bad, func(e access.FieldError) bool {
+		before, had := was[e.Field]
+		return had && before == is[e.Field]
+	}).OrNil()
 }
 
 // fresh reports an object that is not of the version that its editor saw (0 = any).

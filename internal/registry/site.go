@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/openway-access/openway/internal/access"
@@ -58,7 +57,7 @@ func (c *change) updateSite(s Site) (Site, error) {
 
 func validSite(s Site) error {
 	var bad access.Invalid
-	if !utf8.ValidString(s.Name) || strings.ContainsFunc(s.Name, unicode.IsControl) {
+	if !utf8.ValidString(s.Name) || strings.ContainsFunc(s.Name, access.Misleads) {
 		bad.Add("name", access.CodeCharacters)
 	} else if utf8.RuneCountInString(s.Name) > 128 {
 		bad.AddLimit("name", access.CodeTooLong, 128)

@@ -121,10 +121,10 @@ func (c *change) createUser(u access.User, hash string) (access.User, error) {
 }
 
 func (c *change) updateUser(u access.User) (access.User, error) {
-	if err := u.Validate(); err != nil {
-		return access.User{}, err
-	}
 	old, err := c.User(u.ID)
+	if err == nil {
+		err = unlessKept(u.Validate(), userFields(old), userFields(u))
+	}
 	if err != nil {
 		return access.User{}, err
 	}

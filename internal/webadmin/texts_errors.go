@@ -37,7 +37,7 @@ func errorTexts() map[string]words {
 		"fault.not_integer":          {"This must be a whole number.", "Здесь нужно целое число."},
 		"fault.integer_too_long":     {"The number is too long.", "Слишком длинное число."},
 		"fault.range":                {"Enter a whole number from %s to %s.", "Введите целое число от %s до %s."},
-		"fault.characters":           {"Some characters are not allowed here, such as line breaks.", "Некоторые символы здесь недопустимы, например переводы строк."},
+		"fault.characters":           {"Some characters are not allowed here: line breaks, those that turn the text round, or nothing but invisible ones.", "Есть недопустимые символы: переводы строк, символы, меняющие направление текста, или одни невидимые."},
 		"fault.taken":                {"This is taken already. Choose another one.", "Уже занято. Выберите другое значение."},
 		"fault.unknown":              {"There is no such thing any more. Choose another one.", "Такой записи уже нет. Выберите другую."},
 		"fault.zone":                 {"There is no such time zone. Capital letters count, as in Europe/Berlin.", "Такого часового пояса нет. Заглавные буквы важны, как в Europe/Moscow."},
