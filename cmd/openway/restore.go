@@ -55,10 +55,10 @@ func (c RestoreCmd) Run(a *app) error {
 			file = filepath.Join(cfg.Dir, file)
 		}
 	}
-	if _, err := os.Stat(file); err != nil {
-		return fmt.Errorf("nothing was restored: %w", err)
-	}
 	if !c.Yes && !a.interactive() {
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Errorf("nothing was restored: %w", err)
+		}
 		return errors.New("nothing was restored: nobody is there to be asked; give --yes")
 	}
 	identities, err := readIdentities(c.Identity)
