@@ -11,6 +11,7 @@ func peopleTexts() map[string]words {
 		"users.edit.action":     {"Edit", "Изменить"},
 		"users.search":          {"Find by name, user name or e-mail", "Имя, имя пользователя или почта"},
 		"users.group":           {"Group", "Группа"},
+		"users.more_groups":     {"… there are more: find the group under Groups", "… это не все: остальные — в разделе «Группы»"},
 		"users.any_group":       {"Any group", "Любая группа"},
 		"users.state":           {"State", "Состояние"},
 		"users.all":             {"All", "Все"},

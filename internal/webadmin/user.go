@@ -166,12 +166,12 @@ func (a *Admin) fillReach(r *http.Request, p *userPage) error {
 		in[g.ID] = true
 		p.Groups = append(p.Groups, groupChip{g.ID, g.Name, groupPath(g.ID)})
 	}
-	groups, err := a.groupChoices(ctx, 0)
+	groups, err := a.groupChoices(ctx, v, 0)
 	if err != nil {
 		return err
 	}
 	for _, c := range groups {
-		if id, ok := numberOf(c.Value); ok && !in[id] {
+		if id, ok := numberOf(c.Value); !ok || !in[id] {
 			p.Join = append(p.Join, c)
 		}
 	}

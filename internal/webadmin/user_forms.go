@@ -88,7 +88,7 @@ func (a *Admin) newUserForm(r *http.Request, u access.User) (*userForm, error) {
 		return p, nil
 	}
 	var err error
-	p.Group.Choices, err = a.groupChoices(ctx, queryID(r, "group"))
+	p.Group.Choices, err = a.groupChoices(ctx, v, queryID(r, "group"))
 	return p, err
 }
 
@@ -110,7 +110,7 @@ func (p *userForm) choose() {
 	pick(&p.Role, "", p.t("users.role.none"), "viewer", p.t("users.role.viewer"), "manager", p.t("users.role.manager"), "owner", p.t("users.role.owner"))
 	if p.User.ID == 0 {
 		for i := range p.Group.Choices {
-			p.Group.Choices[i].Chosen = p.Group.Choices[i].Value == p.Group.Value
+			p.Group.Choices[i].Chosen = p.Group.Value != "" && p.Group.Choices[i].Value == p.Group.Value // not the line that says that there are more
 		}
 		if len(p.Group.Choices) > 0 {
 			p.Group.Choices = append([]option{{"", p.t("users.first_group.none"), false}}, p.Group.Choices...)

@@ -49,15 +49,15 @@ func (v *visit) roleName(r access.Role) string {
 // mostChoices is how many groups a control offers; people are added to others on the group's own page.
 const mostChoices = 500
 
-// groupChoices offers groups. The one that is chosen is among them, if it is there at all.
-func (a *Admin) groupChoices(ctx context.Context, chosen int64) ([]option, error) {
-	groups, err := a.desk.Groups(ctx, registry.GroupFilter{Limit: mostChoices})
+// groupChoices offers groups, and says at its end when there are more. The one that is chosen is among them, if it is there at all.
+func (a *Admin) groupChoices(ctx context.Context, v *visit, chosen int64) ([]option, error) {
+	groups, err := a.desk.Groups(ctx, registry.GroupFilter{Limit: mostChoices + 1})
 	if err != nil {
 		return nil, err
 	}
 	var list []option
 	there := chosen == 0
-	for _, g := range groups {
+	for _, g := range groups[:min(mostChoices, len(groups))] {
 		list = append(list, option{strconv.FormatInt(g.ID, 10), g.Name, g.ID == chosen})
 		there = there || g.ID == chosen
 	}
@@ -67,6 +67,9 @@ func (a *Admin) groupChoices(ctx context.Context, chosen int64) ([]option, error
 		}
 	}
 	slices.SortStableFunc(list, func(a, b option) int { return strings.Compare(access.Fold(a.Text), access.Fold(b.Text)) })
+	if len(groups) > mostChoices {
+		list = append(list, option{Text: v.t("users.more_groups")})
+	}
 	return list, nil
 }
 
@@ -108,7 +111,7 @@ func (a *Admin) userList(w http.ResponseWriter, r *http.Request) error {
 		p.States = append(p.States, option{with(r, "state", s.value), s.text, s.value == p.State})
 	}
 	var err error
-	if p.Groups, err = a.groupChoices(ctx, p.Group); err != nil {
+	if p.Groups, err = a.groupChoices(ctx, v, p.Group); err != nil {
 		return err
 	}
 	found, err := a.desk.FindUsers(ctx, registry.UserSearch{

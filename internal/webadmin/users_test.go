@@ -86,6 +86,32 @@ func TestPersonFromCreationToErasure(t *testing.T) {
 	}
 }
 
+// A list of groups that has an end before the groups do says so, wherever one is chosen.
+func TestMoreGroupsThanAreOffered(t *testing.T) {
+	x := newSite(t, store.SQLite, nil)
+	ann, b := x.user("ann"), x.as("manager")
+	if _, _, err := x.store.Change(t.Context(), setup, func(tx *store.Tx) error {
+		for i := range mostChoices {
+			g := access.Group{Name: fmt.Sprintf("Group %03d", i)}
+			if err := tx.InsertGroup(&g); err != nil {
+				return err
+			}
+		}
+		return tx.Record(access.ObjectGroup, 1, "create", nil, nil)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	pages := []string{userPath(ann.ID), "/admin/users/", "/admin/users/new/"}
+	for _, path := range pages {
+		b.get(path).has(t, path, "Group 499").lacks(t, path, "there are more")
+	}
+	x.group("Group 500")
+	for _, path := range pages {
+		b.get(path).has(t, path, "Group 499", "… there are more: find the group under Groups")
+	}
+	b.post("/admin/users/new/", "username", "", "group", "").want(t, "no user name", http.StatusUnprocessableEntity).has(t, "no user name", "… there are more").lacks(t, "no user name", "selected>… there are more")
+}
+
 // Whoever is deactivated passes nowhere: no page says otherwise, or offers what would not help.
 func TestLetInWhoIsDeactivated(t *testing.T) {
 	x := newSite(t, store.SQLite, nil)
