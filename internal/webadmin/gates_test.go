@@ -33,7 +33,7 @@ func TestGateFromCreationToDeletion(t *testing.T) {
 				t.Errorf("an empty site does not say what to do first:\n%s", page.body)
 			}
 			if page := b.post("/admin/gates/new/", "code", "", "name", "Front <door>", "release_ms", "70000"); page.status != http.StatusUnprocessableEntity ||
-				!page.shows("Enter a whole number, at most 60,000.") || !page.shows(`value="Front &lt;door&gt;"`) || !page.shows(`value="70000"`) {
+				!page.shows("Enter a whole number from 1 to 60,000.") || !page.shows(`value="Front &lt;door&gt;"`) || !page.shows(`value="70000"`) {
 				t.Errorf("a release time out of range: status %d, want 422, the error at the field and what was entered:\n%s", page.status, page.body)
 			}
 			made := b.post("/admin/gates/new/", "code", " front ", "name", "Front door", "release_ms", "1500").want(t, "create", http.StatusSeeOther)
