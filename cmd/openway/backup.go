@@ -166,14 +166,20 @@ func databaseName(dsn string, postgres bool) (string, error) {
 func (c *backupSettings) key(keys *credential.Keyring, primary []byte, log *slog.Logger) func(check string) (id, secret string) {
 	return func(check string) (id, secret string) {
 		if keys != nil {
-			if i, ok := keys.Matches(check); ok && i == 0 {
-				return keys.ID(), string(primary)
+			if under, err := keys.Under(check); err == nil {
+				id = under.ID()
+			}
+			if id == keys.ID() {
+				secret = string(primary)
 			}
 		}
-		if len(c.EncryptTo) > 0 {
+		switch {
+		case credential.Rekeying(check):
+			log.Warn("a rekey has not come to its end: this backup needs the former secret key as well, which is not in it; run openway rekey again", slog.String("setting", fallbacksName))
+		case secret == "" && len(c.EncryptTo) > 0:
 			log.Warn("the secret key is not in this backup, because it is not set here: keep it elsewhere", slog.String("setting", secretKeyName))
 		}
-		return "", ""
+		return id, secret
 	}
 }
 

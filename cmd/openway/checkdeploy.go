@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/openway-access/openway/internal/credential"
 	"github.com/openway-access/openway/internal/registry"
 	"github.com/openway-access/openway/internal/store"
 	"github.com/openway-access/openway/internal/throttle"
@@ -58,6 +59,13 @@ func (d *deployment) secretKey(ctx context.Context) []finding {
 	d.desk = registry.New(registry.Config{Store: d.store, Keys: keys, Logger: d.log})
 	if err := d.desk.CheckKey(ctx); err != nil {
 		return []finding{fail(check, "Give the key that this database was used with.", "%s", message(wrongKey(src, d.dsn, err)))}
+	}
+	instance, err := d.store.Instance(ctx)
+	if err != nil {
+		return []finding{fail(check, "Look at the database.", "%s", message(err))}
+	}
+	if credential.Rekeying(instance.KeyCheck) {
+		return []finding{fail(check, "Run openway rekey again; until it has come to its end both keys are needed, also by whoever restores a backup.", "a rekey has not come to its end")}
 	}
 	elsewhere, err := d.desk.SealedElsewhere(ctx)
 	if err != nil {

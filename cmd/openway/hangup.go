@@ -5,9 +5,8 @@ import (
 	"os"
 )
 
-// onHangups does what onHangup was given at each SIGHUP, and passes it on as a signal to end when nothing was.
-func (a *app) onHangups(hangups <-chan os.Signal, end chan<- os.Signal, stop <-chan struct{}) {
-	atTerminal := isTerminal(a.out) || isTerminal(a.in)
+// onHangups does what onHangup was given at each SIGHUP, and passes it on as a signal to end when nothing was, or when the terminal that there was is gone.
+func (a *app) onHangups(atTerminal bool, hangups <-chan os.Signal, end chan<- os.Signal, stop <-chan struct{}) {
 	for {
 		select {
 		case s := <-hangups:

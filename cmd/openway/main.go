@@ -199,7 +199,7 @@ func (a *app) untilSignal(parent context.Context) (context.Context, func()) {
 		signal.Notify(hangups, syscall.SIGHUP)
 	}
 	stop := make(chan struct{})
-	go a.onHangups(hangups, signals, stop)
+	go a.onHangups(isTerminal(a.out) || isTerminal(a.in), hangups, signals, stop)
 	go onSignals(signals, stop, cancel, func(s os.Signal) {
 		a.complain("ended at once by a second signal")
 		code := 1

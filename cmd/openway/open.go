@@ -104,6 +104,9 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (st *store.St
 // mayUse refuses an SQLite database that belongs to somebody else, or whose directory does, where SQLite keeps files beside it. SQLite itself would
 // not say whose they are, nor that this is the cause.
 func mayUse(path string) error {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // where SQLite keeps the others as well
+	}
 	for _, need := range []struct {
 		path, what string
 		mode       uint32

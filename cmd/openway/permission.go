@@ -133,10 +133,10 @@ func changePermission(a *app, gate string, s subjectFlags, f periodFlags,
 			return err
 		}
 		active, others, err := in.atGate(ctx, p, a.now())
+		a.printf("%s\n", tell(in, s.shown(), gate, p, registry.StateAt(p, a.now()), active || err != nil)) // it is so, whatever could not be read then
 		if err != nil {
 			return err
 		}
-		a.printf("%s\n", tell(in, s.shown(), gate, p, registry.StateAt(p, a.now()), active))
 		if active && len(others) > 0 && (!p.Allow || in.period(p) != "") {
 			a.printf("What lets %s pass there besides: %s\n", s.shown(), strings.Join(others, ", "))
 		}

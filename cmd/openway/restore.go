@@ -13,6 +13,7 @@ import (
 
 	"github.com/openway-access/openway/internal/access"
 	"github.com/openway-access/openway/internal/backup"
+	"github.com/openway-access/openway/internal/credential"
 	"github.com/openway-access/openway/internal/store"
 )
 
@@ -294,6 +295,8 @@ func (k *restoredKey) check(m *backup.Manifest) error {
 	}
 	if keys == nil {
 		switch {
+		case credential.Rekeying(m.KeyCheck):
+			k.needs = fmt.Sprintf("A rekey had not come to its end, and the server needs two secret keys: set %s to the one with the id %s and %s to the former one", secretKeyName, id, fallbacksName)
 		case m.SecretKey != "" && !k.postgres:
 			k.secret = m.SecretKey
 		default:
@@ -303,6 +306,10 @@ func (k *restoredKey) check(m *backup.Manifest) error {
 	}
 	i, ok := keys.Matches(m.KeyCheck)
 	switch {
+	case credential.Rekeying(m.KeyCheck) && !ok:
+		return fmt.Errorf("the backup was taken before a rekey had come to its end and needs two secret keys: set %s to the one with the id %s and %s to the former one; nothing was restored", secretKeyName, id, fallbacksName)
+	case credential.Rekeying(m.KeyCheck):
+		k.needs = fmt.Sprintf("A rekey had not come to its end: keep %s, and run openway rekey", fallbacksName)
 	case !ok:
 		return fmt.Errorf("the backup's tokens are sealed with the secret key of the id %s, and the key here has the id %s: set %s to that one, or give it in %s; nothing was restored", id, keys.ID(), secretKeyName, fallbacksName)
 	case i > 0:

@@ -155,9 +155,7 @@ func pointLatest(path, ext string) error {
 	if err := os.Symlink(filepath.Base(path), temporary); err != nil {
 		return err
 	}
-	if err := store.OwnedAs(temporary, dir); err != nil {
-		return err
-	}
+	owned(temporary, dir)
 	if err := os.Rename(temporary, link); err != nil {
 		return err
 	}
@@ -195,4 +193,10 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// owned gives a file that root made to the owner of the directory, who takes the other backups. A backup is as good where root may not do that, as on some
+// network shares.
+func owned(path, dir string) {
+	_ = store.OwnedAs(path, dir)
 }

@@ -107,7 +107,8 @@ func take(ctx context.Context, s *store.Store, c Config, suffix string) (_ *Take
 			unlock()
 		}
 	}()
-	if err := errors.Join(store.OwnedAs(lock, c.Dir), c.tidy()); err != nil {
+	owned(lock, c.Dir)
+	if err := c.tidy(); err != nil {
 		return nil, nil, err
 	}
 	w := &writing{c: &c, path: filepath.Join(c.Dir, temporaryPrefix+"unfinished"), m: Manifest{Format: format, Database: c.Database, Program: c.Program}}
@@ -123,9 +124,7 @@ func take(ctx context.Context, s *store.Store, c Config, suffix string) (_ *Take
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := store.OwnedAs(w.path, c.Dir); err != nil {
-		return nil, nil, err
-	}
+	owned(w.path, c.Dir)
 	path, err := place(w.path, c.Dir, c.Database, suffix, c.extension(s.Engine()), w.m.TakenAt)
 	if err != nil {
 		return nil, nil, err

@@ -112,6 +112,9 @@ func (k *Keyring) CheckWith(check string) string {
 	return strings.Join(append(all, k.Check()), " ")
 }
 
+// Rekeying reports whether a check is that of a rekey which has not come to its end: it names several keys, and all of them are needed.
+func Rekeying(check string) bool { return len(strings.Fields(check)) > 1 }
+
 // Matches says which key made a check: index 0 is the primary, 1 and up are the fallbacks; of a check that names several keys the highest
 // one. ok is false when one of them, or all, are missing here.
 func (k *Keyring) Matches(check string) (index int, ok bool) {

@@ -150,7 +150,11 @@ func (c *change) keepToken(d *access.Device, rotate bool) (string, error) {
 	if rotate || !has {
 		return c.setDeviceToken(d, "")
 	}
-	token, err := c.r.keys.Open(old.ID, old.Sealed)
+	keys, err := c.sealingKeys() // says so where one is missing
+	if err != nil {
+		return "", err
+	}
+	token, err := keys.Open(old.ID, old.Sealed)
 	if err != nil {
 		return "", fmt.Errorf("open the token of device %d: %w", d.ID, err)
 	}

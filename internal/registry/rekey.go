@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,15 +90,19 @@ const rekeyBatch = 200
 // or revoked before the old key can be given up.
 func (r *Registry) Rekey(ctx context.Context, actor access.Actor) (Rekeyed, error) {
 	var done Rekeyed
-	if err := r.change(ctx, actor, (*change).beginRekey); err != nil {
-		return done, fmt.Errorf("rekey: %w", err)
+	begun, err := changing(ctx, r, actor, "rekey", (*change).beginRekey)
+	if err != nil {
+		return done, err
 	}
 	var lost []int64
 	for after, more := int64(0), true; more; {
 		var batch rekeyed
 		err := r.change(ctx, actor, func(c *change) (err error) {
+			if now, err := c.KeyCheck(); err != nil || now != begun {
+				return cmp.Or(err, fmt.Errorf("another rekey has begun or ended meanwhile; run this again when no other one runs: %w", access.ErrConflict))
+			}
 			if batch, err = c.rekey(after); err == nil && !batch.more && len(lost)+len(batch.lost) == 0 {
-				err = c.setKeyCheck(r.keys.Check())
+				err = c.setKeyCheck(begun, r.keys.Check())
 			}
 			return err
 		})
@@ -117,23 +122,23 @@ func (r *Registry) Rekey(ctx context.Context, actor access.Actor) (Rekeyed, erro
 	return done, nil
 }
 
-// beginRekey has the database name the primary key beside its own.
-func (c *change) beginRekey() error {
-	check, err := c.KeyCheck()
+// beginRekey has the database name the primary key beside its own, and returns what it says now.
+func (c *change) beginRekey() (check string, err error) {
+	was, err := c.KeyCheck()
 	if err != nil {
-		return err
+		return "", err
 	}
-	if _, ok := c.r.keys.Matches(check); !ok && check != "" {
-		return ErrWrongKey
+	if _, ok := c.r.keys.Matches(was); !ok && was != "" {
+		return "", ErrWrongKey
 	}
-	return c.setKeyCheck(c.r.keys.CheckWith(check))
+	check = c.r.keys.CheckWith(was)
+	return check, c.setKeyCheck(was, check)
 }
 
 // setKeyCheck makes check the database's.
-func (c *change) setKeyCheck(check string) error {
-	was, err := c.KeyCheck()
-	if err != nil || was == check {
-		return err
+func (c *change) setKeyCheck(was, check string) error {
+	if was == check {
+		return nil
 	}
 	if _, err := c.SetKeyCheck(was, check); err != nil {
 		return err

@@ -1,8 +1,10 @@
 package registry_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"sync"
 	"testing"
 
 	"github.com/openway-access/openway/internal/access"
@@ -90,6 +92,42 @@ func TestRekeyOfManyBatches(t *testing.T) {
 			t.Errorf("rekey: got %+v, %v; want %+v", done, err, want)
 		}
 		open(t, d.db, registry.Config{Keys: keys(t, newKey)}).caller("ann-token-204")
+	})
+}
+
+// TestRekeysThatMeet: of two that run at once, to one key and back again, none leaves tokens under a key that the database does not name.
+func TestRekeysThatMeet(t *testing.T) {
+	each(t, func(t *testing.T, d *desk) {
+		ctx := t.Context()
+		if err := d.CheckKey(ctx); err != nil {
+			t.Fatal(err)
+		}
+		ann := d.user("ann")
+		for i := range 405 {
+			must(d.AddToken(ctx, clerk, ann.ID, fmt.Sprintf("ann-token-%d", i), ""))(t)
+		}
+		there := open(t, d.db, registry.Config{Keys: keys(t, newKey, oldKey)})
+		back := open(t, d.db, registry.Config{Keys: keys(t, oldKey, newKey)})
+		for range 5 {
+			var both sync.WaitGroup
+			for _, desk := range []*registry.Registry{there.Registry, back.Registry} {
+				both.Go(func() {
+					if _, err := desk.Rekey(ctx, clerk); err != nil && !errors.Is(err, access.ErrConflict) {
+						t.Error(err)
+					}
+				})
+			}
+			both.Wait()
+			for _, key := range [][]byte{oldKey, newKey} {
+				one := open(t, d.db, registry.Config{Keys: keys(t, key)})
+				if one.CheckKey(ctx) != nil {
+					continue // it is not the key that the database names, or one of two
+				}
+				if elsewhere := must(one.SealedElsewhere(ctx))(t); len(elsewhere) > 0 {
+					t.Fatalf("the database names the key %s alone, and there are tokens under %v", keys(t, key).ID(), elsewhere)
+				}
+			}
+		}
 	})
 }
 

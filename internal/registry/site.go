@@ -35,11 +35,11 @@ func (r *Registry) UpdateSite(ctx context.Context, actor access.Actor, s Site) (
 }
 
 func (c *change) updateSite(s Site) (Site, error) {
-	if err := validSite(s); err != nil {
-		return Site{}, err
-	}
 	old, err := c.Site()
 	if err != nil {
+		return Site{}, err
+	}
+	if err := unlessKept(validSite(s), siteFields(old), siteFields(s)); err != nil {
 		return Site{}, err
 	}
 	if err := fresh("the site", s.Version, old.Version); err != nil {

@@ -194,7 +194,7 @@ func OwnedAs(path string, others ...string) error {
 	}
 	for _, other := range others {
 		if st, err := os.Stat(other); err == nil {
-			if owner, ok := st.Sys().(*syscall.Stat_t); ok {
+			if owner, ok := st.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
 				return os.Lchown(path, int(owner.Uid), int(owner.Gid))
 			}
 		}

@@ -57,6 +57,7 @@ func (a *Admin) fail(w http.ResponseWriter, r *http.Request, v *visit, err error
 			slog.String("path", r.URL.Path), slog.Any("error", err))
 	}
 	if wantsJSON(r) {
+		comeAgain(w, status)
 		text, hint := v.failure(status, hint)
 		if status >= 500 {
 			hint += " " + v.t("error.request_id") + ": " + v.requestID
@@ -101,12 +102,16 @@ func (v *visit) failure(status int, hint string) (text, todo string) {
 // retryAfter is when a page that could not be made may be asked for again.
 const retryAfter = 5 * time.Second
 
-// failStatus answers with the page of a status. hint "" = what is usual for it.
-func (a *Admin) failStatus(w http.ResponseWriter, v *visit, status int, hint string) {
-	text, hint := v.failure(status, hint)
+func comeAgain(w http.ResponseWriter, status int) {
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 	}
+}
+
+// failStatus answers with the page of a status. hint "" = what is usual for it.
+func (a *Admin) failStatus(w http.ResponseWriter, v *visit, status int, hint string) {
+	text, hint := v.failure(status, hint)
+	comeAgain(w, status)
 	p := &errorPage{frame: v.frame("", text), Code: status, Text: text, Hint: hint, Back: "/admin/"}
 	p.Status = status
 	if err := a.render(w, "error", p); err != nil {

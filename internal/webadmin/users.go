@@ -101,9 +101,11 @@ func with(r *http.Request, key, value string) string {
 func (a *Admin) userList(w http.ResponseWriter, r *http.Request) error {
 	v, ctx, q := visitOf(r), r.Context(), r.URL.Query()
 	picked := q["id"]
+	all := q.Get("all") != ""
 	q.Del("id")
+	q.Del("all")
 	r.URL.RawQuery = q.Encode() // where this page leads to, those who were ticked do not come along
-	p := &usersPage{frame: v.frame("people", v.t("nav.people")), Here: r.URL.RequestURI(), Search: strings.TrimSpace(q.Get("q")), State: q.Get("state"), Group: queryID(r, "group"), Picked: q.Get("all") != ""}
+	p := &usersPage{frame: v.frame("people", v.t("nav.people")), Here: r.URL.RequestURI(), Search: strings.TrimSpace(q.Get("q")), State: q.Get("state"), Group: queryID(r, "group"), Picked: all}
 	if p.State != "active" && p.State != "inactive" {
 		p.State = ""
 	}
