@@ -49,36 +49,35 @@ func (in *installation) deviceNumbered(ctx context.Context, id int64) (access.De
 
 func (in *installation) gateEver(ctx context.Context, code string) (int64, error) {
 	g, err := in.desk.GateByCode(ctx, code)
-	if !errors.Is(err, access.ErrNotFound) {
-		return g.ID, err
-	}
-	if id, ok := numbered(code); ok {
+	return ever(code, g.ID, err, "there is no gate with the code", func(id int64) (bool, error) {
 		o, err := in.desk.Objects(ctx, registry.ObjectIDs{Gates: []int64{id}})
-		if _, there := o.Gates[id]; there || err != nil {
-			return id, err
-		}
-	}
-	id, err := in.desk.GateOnce(ctx, code)
-	if errors.Is(err, access.ErrNotFound) {
-		return 0, fmt.Errorf("there is no gate with the code %.150q, and never was", code)
-	}
-	return id, err
+		_, there := o.Gates[id]
+		return there, err
+	}, func() (int64, error) { return in.desk.GateOnce(ctx, code) })
 }
 
 func (in *installation) userEver(ctx context.Context, name string) (int64, error) {
 	u, err := in.desk.UserByName(ctx, name)
+	return ever(name, u.ID, err, "there is no user named", func(id int64) (bool, error) {
+		o, err := in.desk.Objects(ctx, registry.ObjectIDs{Users: []int64{id}})
+		_, there := o.Users[id]
+		return there, err
+	}, func() (int64, error) { return in.desk.UserOnce(ctx, name) })
+}
+
+// ever goes on from what was found among the living: there asks for an id, once for the name among the deleted.
+func ever(name string, living int64, err error, missing string, there func(id int64) (bool, error), once func() (int64, error)) (int64, error) {
 	if !errors.Is(err, access.ErrNotFound) {
-		return u.ID, err
+		return living, err
 	}
 	if id, ok := numbered(name); ok {
-		o, err := in.desk.Objects(ctx, registry.ObjectIDs{Users: []int64{id}})
-		if _, there := o.Users[id]; there || err != nil {
+		if found, err := there(id); found || err != nil {
 			return id, err
 		}
 	}
-	id, err := in.desk.UserOnce(ctx, name)
+	id, err := once()
 	if errors.Is(err, access.ErrNotFound) {
-		return 0, fmt.Errorf("there is no user named %.150q, and never was", name)
+		return 0, fmt.Errorf("%s %.150q, and never was", missing, name)
 	}
 	return id, err
 }

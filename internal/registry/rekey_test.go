@@ -79,13 +79,7 @@ func TestRekey(t *testing.T) {
 func TestRekeyOfManyBatches(t *testing.T) {
 	each(t, func(t *testing.T, d *desk) {
 		ctx := t.Context()
-		if err := d.CheckKey(ctx); err != nil {
-			t.Fatal(err)
-		}
-		ann := d.user("ann")
-		for i := range 205 {
-			must(d.AddToken(ctx, clerk, ann.ID, fmt.Sprintf("ann-token-%d", i), ""))(t)
-		}
+		withTokens(t, d, 205)
 		both := open(t, d.db, registry.Config{Keys: keys(t, newKey, oldKey)})
 		done, err := both.Rekey(ctx, clerk)
 		if want := (registry.Rekeyed{Sealed: 205, Lookups: 205}); err != nil || done != want {
@@ -95,17 +89,23 @@ func TestRekeyOfManyBatches(t *testing.T) {
 	})
 }
 
+// withTokens gives ann so many tokens, kept under the desk's key.
+func withTokens(t *testing.T, d *desk, n int) {
+	t.Helper()
+	if err := d.CheckKey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ann := d.user("ann")
+	for i := range n {
+		must(d.AddToken(t.Context(), clerk, ann.ID, fmt.Sprintf("ann-token-%d", i), ""))(t)
+	}
+}
+
 // TestRekeysThatMeet: of two that run at once, to one key and back again, none leaves tokens under a key that the database does not name.
 func TestRekeysThatMeet(t *testing.T) {
 	each(t, func(t *testing.T, d *desk) {
 		ctx := t.Context()
-		if err := d.CheckKey(ctx); err != nil {
-			t.Fatal(err)
-		}
-		ann := d.user("ann")
-		for i := range 405 {
-			must(d.AddToken(ctx, clerk, ann.ID, fmt.Sprintf("ann-token-%d", i), ""))(t)
-		}
+		withTokens(t, d, 405)
 		there := open(t, d.db, registry.Config{Keys: keys(t, newKey, oldKey)})
 		back := open(t, d.db, registry.Config{Keys: keys(t, oldKey, newKey)})
 		for range 5 {
